@@ -1,0 +1,3 @@
+"""The public face of tamis: what ``import tamis`` gives."""
+
+__all__: list[str] = []

@@ -1,0 +1,1 @@
+"""Generated pictures with known truth: scenes and posters, drawn from a seed."""

@@ -1,0 +1,95 @@
+"""What every engine promises, and the task boundary: the one place that catches ``Exception``.
+
+An engine has the verb ``map``: run a picklable task over item names (shards), anywhere, in any order. Operators do not
+know where they run; engines do not know what they run. Outcomes are small and JSON-able; bulk data goes through the store.
+
+Price: a task is pickled once a worker; an item costs one message each way.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from .errors import ConfigError, FatalError
+
+MAX_ATTEMPTS = 3
+"""How often an item is tried before it is recorded as poison."""
+
+Json = Any
+"""A value that ``json.dumps`` takes. Recursive aliases confuse pydantic and pickle; the name is the promise."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one worker needs, as plain data that an engine resolves."""
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+
+
+class Task(Protocol):
+    """Work over named items; picklable."""
+
+    def setup(self) -> None:
+        """Prepare once a worker (load models, open the store)."""
+
+    def __call__(self, item: str) -> Mapping[str, Json]:
+        """Do one item and return a small JSON-able account of it."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one attempt at an item: a value, or an error with its kind."""
+
+    item: str
+    value: Mapping[str, Json] | None
+    error: str | None = None
+    fatal: bool = False
+    attempts: int = 1
+    seconds: float = 0.0
+    worker: Mapping[str, Json] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the item is done."""
+        return self.error is None
+
+
+class Engine(Protocol):
+    """Where work runs."""
+
+    name: str
+
+    def map(self, task: Task, items: Sequence[str], resources: Resources) -> Iterator[Outcome]:
+        """Run ``task`` over ``items``; yield one outcome an item, in any order.
+
+        An item whose attempt fails or whose worker dies is tried ``MAX_ATTEMPTS`` times, then yielded with its error.
+
+        Raises:
+            FatalError: a task met one; nothing further is started.
+        """
+
+
+def attempt(task: Task, item: str, engine: str) -> Outcome:
+    """Run one item and turn whatever it raises into an outcome: the task boundary of every engine."""
+    started = time.perf_counter()
+    worker = {"engine": engine, "node": platform.node(), "process": os.getpid()}
+    try:
+        value = task(item)
+    except Exception as error:  # noqa: BLE001 - the task boundary: counted and recorded, never swallowed
+        fatal = isinstance(error, FatalError | ConfigError) or _disk_full(error)
+        told = f"{type(error).__name__}: {error}"
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f" ({place.filename.rsplit('/', 1)[-1]}:{place.lineno})"
+        return Outcome(item, None, told + where, fatal, seconds=time.perf_counter() - started, worker=worker)
+    return Outcome(item, value, seconds=time.perf_counter() - started, worker=worker)
+
+
+def _disk_full(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in {28, 30, 122}  # ENOSPC, EROFS, EDQUOT

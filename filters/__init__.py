@@ -1,0 +1,1 @@
+"""Scorers, criteria, policies, the ledger, duplicates, metric functions."""

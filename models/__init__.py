@@ -1,0 +1,1 @@
+"""Networks behind small protocols: CLIP, text spotting."""

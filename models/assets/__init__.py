@@ -1,0 +1,1 @@
+"""Weights that this project trained itself, with the command that made them."""

@@ -1,0 +1,1 @@
+"""The recipe and the stages that compose the rooms."""
