@@ -1,0 +1,96 @@
+"""A corpus: a folder of shards with everything measured and decided about them.
+
+``corpus.json`` says what it is: its name, the format version and the source's columns. Shards are found by listing
+``shards/*.parquet``, since an index is written last.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from .errors import ConfigError
+from .store import Store
+
+FORMAT_VERSION = 1
+MANIFEST = "corpus.json"
+
+_TYPES: dict[str, pa.DataType] = {
+    "bool": pa.bool_(),
+    "int64": pa.int64(),
+    "double": pa.float64(),
+    "string": pa.string(),
+}
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus that exists: its store, its name and the schema of its source columns."""
+
+    store: Store
+    name: str
+    source_schema: pa.Schema
+
+    def shards(self) -> list[str]:
+        """The names of the finished shards, in order."""
+        return [name[: -len(".parquet")] for name in self.store.names("shards") if name.endswith(".parquet")]
+
+
+def create(store: Store, name: str, source_schema: pa.Schema) -> Corpus:
+    """Make a corpus, or open the one that is there.
+
+    Raises:
+        ConfigError: the folder holds a corpus of another name.
+    """
+    manifest = {
+        "name": name,
+        "format_version": FORMAT_VERSION,
+        "source_columns": [[field.name, _type_name(field.type)] for field in source_schema],
+    }
+    described = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
+    store.put_if_absent(MANIFEST, described.encode())
+    corpus = open_corpus(store)
+    if corpus.name != name:
+        raise ConfigError(
+            f"{store.root!r} holds the corpus {corpus.name!r}, the recipe's name is {name!r}: "
+            "name another folder under `corpus:`, or use that name"
+        )
+    return corpus
+
+
+def open_corpus(store: Store) -> Corpus:
+    """Open a corpus.
+
+    Raises:
+        ConfigError: there is none, or a newer version of tamis wrote it.
+    """
+    if not store.exists(MANIFEST):
+        raise ConfigError(f"no corpus in {store.root!r} (no {MANIFEST}); make one with `tamis fetch RECIPE`")
+    manifest: dict[str, Any] = store.read_json(MANIFEST)
+    if manifest["format_version"] > FORMAT_VERSION:
+        raise ConfigError(
+            f"{store.root!r} has format {manifest['format_version']}, this tamis reads up to {FORMAT_VERSION}: upgrade tamis"
+        )
+    schema = pa.schema([(name, _TYPES[type_name]) for name, type_name in manifest["source_columns"]])
+    return Corpus(store, manifest["name"], schema)
+
+
+def _type_name(data_type: pa.DataType) -> str:
+    for name, known in _TYPES.items():
+        if known == data_type:
+            return name
+    raise ConfigError(f"source columns are bool, int64, double or string; found {data_type}")
+
+
+def storable(data_type: pa.DataType) -> pa.DataType:
+    """The type in which a source column is kept: bool, int64, double or string."""
+    if pa.types.is_boolean(data_type):
+        return pa.bool_()
+    if pa.types.is_integer(data_type):
+        return pa.int64()
+    if pa.types.is_floating(data_type) or pa.types.is_decimal(data_type):
+        return pa.float64()
+    return pa.string()

@@ -1,0 +1,261 @@
+"""The store: a folder on any fsspec file system, with one commit protocol.
+
+A file appears under its final name complete or not at all. Local: spool in ``.spool/`` beside the data, fsync, rename,
+fsync the folder. Object stores: spool on local disk, then one PUT or multipart upload, which an exception aborts.
+Nothing is renamed on object stores, no listing is cached, and a reader never sees half a file.
+
+Price: one extra local copy on object stores; an fsync a file locally.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import fsspec
+
+from .errors import ConfigError, ShardError
+
+SPOOL = ".spool"
+_serial = itertools.count()
+
+
+class Store:
+    """Files under one root; paths are relative, with ``/``."""
+
+    def __init__(self, root: str) -> None:
+        """Open ``root``, a local folder or any fsspec URL.
+
+        Raises:
+            ConfigError: the protocol is unknown or its package is missing.
+        """
+        try:
+            fs, path = fsspec.core.url_to_fs(root, use_listings_cache=False)
+        except (ImportError, ValueError) as error:
+            raise ConfigError(
+                f"cannot open {root!r} ({error}); use a folder or an fsspec URL like s3://bucket/x"
+            ) from error
+        self.root = root
+        self.fs = fs
+        self.local: Path | None = Path(path) if isinstance(fs, fsspec.implementations.local.LocalFileSystem) else None
+        self._base = str(path).rstrip("/")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"root": self.root}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["root"])  # type: ignore[misc]
+
+    def full(self, path: str) -> str:
+        """The path as the file system names it."""
+        return f"{self._base}/{path}" if path else self._base
+
+    def check_writable(self) -> None:
+        """Create the root and prove that it takes files.
+
+        Raises:
+            ConfigError: it does not.
+        """
+        try:
+            self.fs.makedirs(self._base, exist_ok=True)
+            if self.local is not None:
+                with tempfile.TemporaryFile(dir=self.local):
+                    pass
+        except OSError as error:
+            raise ConfigError(
+                f"cannot write to {self.root!r}: {error.strerror or error}; choose a folder that this user may write"
+            ) from error
+
+    def exists(self, path: str) -> bool:
+        """Whether ``path`` is there."""
+        return bool(self.fs.exists(self.full(path)))
+
+    def names(self, folder: str) -> list[str]:
+        """The sorted names of the files directly in ``folder``; empty when there is none."""
+        try:
+            entries = self.fs.ls(self.full(folder), detail=True)
+        except FileNotFoundError:
+            return []
+        return sorted(entry["name"].rsplit("/", 1)[-1] for entry in entries if entry["type"] == "file")
+
+    def folders(self, folder: str) -> list[str]:
+        """The sorted names of the folders directly in ``folder``."""
+        try:
+            entries = self.fs.ls(self.full(folder), detail=True)
+        except FileNotFoundError:
+            return []
+        return sorted(entry["name"].rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry["type"] == "directory")
+
+    def read(self, path: str) -> bytes:
+        """All bytes of a file."""
+        return bytes(self.fs.cat_file(self.full(path)))
+
+    def read_json(self, path: str) -> Any:
+        """A JSON file's value."""
+        return json.loads(self.read(path))
+
+    def open(self, path: str) -> IO[bytes]:
+        """A seekable reader."""
+        if self.local is not None:
+            return (self.local / path).open("rb")
+        return self.fs.open(self.full(path), "rb", cache_type="readahead")  # type: ignore[no-any-return]
+
+    @contextlib.contextmanager
+    def commit(self, path: str | Callable[[], str]) -> Iterator[IO[bytes]]:
+        """Write a file that appears under ``path`` when the block ends well, and not at all when it raises.
+
+        A callable is asked for the path after the block, for names that depend on the content.
+        """
+        folder = self.local / SPOOL if self.local is not None else None
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        name = f"{platform.node()}-{os.getpid()}-{next(_serial)}"
+        spool = folder / name if folder is not None else Path(tempfile.gettempdir()) / f"tamis-{name}"
+        try:
+            with spool.open("w+b") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            self._publish(spool, path if isinstance(path, str) else path())
+        finally:
+            spool.unlink(missing_ok=True)
+
+    def _publish(self, spool: Path, path: str) -> None:
+        if self.local is None:
+            self.fs.put_file(str(spool), self.full(path))
+            return
+        target = self.local / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        spool.replace(target)
+        _sync_folder(target.parent)
+
+    def put_atomic(self, path: str, data: bytes) -> None:
+        """Write ``data`` under ``path``, complete or not at all."""
+        with self.commit(path) as file:
+            file.write(data)
+
+    def put_json(self, path: str, value: Any) -> None:
+        """Write a value as indented JSON with sorted keys."""
+        self.put_atomic(path, (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
+
+    def put_if_absent(self, path: str, data: bytes) -> bool:
+        """Write ``data`` unless ``path`` exists; whether it was written. Atomic against other writers."""
+        if self.local is None:
+            try:
+                self.fs.pipe_file(self.full(path), data, mode="create")
+            except FileExistsError:
+                return False
+            return True
+        target = self.local / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, spool = tempfile.mkstemp(dir=target.parent, prefix=SPOOL)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(spool, target)  # unlike rename, fails when the name is taken
+        except FileExistsError:
+            return False
+        finally:
+            Path(spool).unlink()
+        _sync_folder(target.parent)
+        return True
+
+    def append_line(self, path: str, line: str) -> None:
+        """Append one line to a log file; local stores only append, object stores get a file a line elsewhere."""
+        if self.local is None:
+            self.fs.pipe_file(self.full(f"{path}.d/{platform.node()}-{os.getpid()}-{next(_serial)}"), line.encode())
+            return
+        target = self.local / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def sweep(self) -> None:
+        """Remove what killed processes of this machine left in the spool."""
+        if self.local is None or not (self.local / SPOOL).is_dir():
+            return
+        for leftover in (self.local / SPOOL).iterdir():
+            node, pid, _ = leftover.name.rsplit("-", 2)
+            if node == platform.node() and not _alive(int(pid)):
+                leftover.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not empty: another run is writing
+            (self.local / SPOOL).rmdir()
+
+    def remove_tree(self, path: str) -> None:
+        """Remove a folder and all in it."""
+        if self.local is not None:
+            shutil.rmtree(self.local / path, ignore_errors=True)
+        elif self.fs.exists(self.full(path)):
+            self.fs.rm(self.full(path), recursive=True)
+
+
+class RangeReader:
+    """Reads byte ranges of one file: ``pread`` locally, range requests elsewhere."""
+
+    def __init__(self, url: str) -> None:
+        """Open ``url`` (a path or an fsspec URL)."""
+        self._fs, self._path = fsspec.core.url_to_fs(url)
+        local = isinstance(self._fs, fsspec.implementations.local.LocalFileSystem)
+        self._file: int | None = os.open(self._path, os.O_RDONLY) if local else None
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Exactly ``size`` bytes from ``offset``.
+
+        Raises:
+            ShardError: the file is shorter than that.
+        """
+        if self._file is None:
+            data = bytes(self._fs.cat_file(self._path, start=offset, end=offset + size))
+        else:
+            data = os.pread(self._file, size, offset)
+            while 0 < len(data) < size:  # a single pread gives at most 2 GiB
+                more = os.pread(self._file, size - len(data), offset + len(data))
+                if not more:
+                    break
+                data += more
+        if len(data) != size:
+            raise ShardError(
+                f"{self._path}: found {len(data)} of {size} bytes at offset {offset}; the file is shorter than its index "
+                "says: restore it, or remove its index to have it made again"
+            )
+        return data
+
+    def close(self) -> None:
+        """Release the file."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def __enter__(self) -> RangeReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,82 @@
+"""The one parquet writer, and the reading of parquet by columns.
+
+Everything that decides the bytes of a committed table is fixed here: schema, codec, row-group size, no pandas metadata,
+sorted key-value metadata. The same table gives the same bytes from any process.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from .errors import ShardError
+from .store import Store
+
+ROW_GROUP_ROWS = 65_536
+META = b"tamis"
+"""The key of our JSON in a table's metadata."""
+
+
+def write_table(store: Store, path: str, table: pa.Table, meta: Mapping[str, Any]) -> None:
+    """Commit ``table`` with ``meta`` (JSON-able) in its file metadata."""
+    described = json.dumps(meta, sort_keys=True, separators=(",", ":")).encode()
+    table = table.replace_schema_metadata({META: described})
+    with store.commit(path) as file:
+        pq.write_table(
+            table,
+            file,
+            row_group_size=ROW_GROUP_ROWS,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=_dictionary_columns(table.schema),
+            write_statistics=True,
+            store_schema=True,
+            version="2.6",
+        )
+
+
+def _dictionary_columns(schema: pa.Schema) -> list[str] | bool:
+    # uids and hashes never repeat: a dictionary over them costs time and bytes
+    return [
+        f.name for f in schema if pa.types.is_string(f.type) and f.name not in {"uid", "key", "image_sha256", "url"}
+    ]
+
+
+def read_table(store: Store, path: str, columns: Sequence[str] | None = None) -> tuple[pa.Table, dict[str, Any]]:
+    """Read ``columns`` (all by default) of a committed table, and its metadata.
+
+    Raises:
+        ShardError: the file is not a table of ours.
+    """
+    with store.open(path) as source:
+        try:
+            file = pq.ParquetFile(source)
+            table = file.read(columns=list(columns) if columns is not None else None, use_threads=False)
+        except pa.ArrowInvalid as error:
+            raise ShardError(
+                f"{store.root}/{path} is not readable parquet ({error}); remove it to have it made again"
+            ) from error
+        return table.replace_schema_metadata(None), metadata_of(file.schema_arrow)
+
+
+def read_meta(store: Store, path: str) -> dict[str, Any]:
+    """Only the metadata of a committed table."""
+    with store.open(path) as source:
+        return metadata_of(pq.read_schema(source))
+
+
+def metadata_of(schema: pa.Schema) -> dict[str, Any]:
+    """Our JSON in a schema's metadata; empty when there is none."""
+    return dict(json.loads((schema.metadata or {}).get(META, b"{}")))
+
+
+def finite(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Floats with NaN and infinity as null; other types as they are."""
+    if not pa.types.is_floating(column.type):
+        return column
+    return pc.if_else(pc.is_finite(column), column, pa.scalar(None, column.type))
