@@ -50,8 +50,8 @@ def cotr_fuzzy(caption: str, spotted: str) -> float | None:
     """Give the same share, forgiving what text spotters get wrong; never less than ``cotr``.
 
     A caption word of length n also counts if a spotted word lies within min(n // 4, MAX_EDITS) edits (Levenshtein: at
-    most a quarter of the word and none below four characters, for "cat" is not "car"); if a spotted word is it and other caption words run
-    together ("helloworld"); or if it is itself spotted words of two characters and more run together ("face book").
+    most a quarter of the word, none below four characters, for "cat" is not "car"); if a spotted word is it and other
+    caption words run together ("helloworld"); or if it is spotted words of two or more characters run together.
     """
     wanted, seen = _words(caption), _words(spotted)
     if not wanted:
