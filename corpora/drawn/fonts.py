@@ -75,7 +75,8 @@ def _loaded(path: Path, size_px: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(path, size_px, layout_engine=ImageFont.Layout.BASIC)
 
 
-def find_fonts(folders: Sequence[Path] | None = None) -> Fonts:
+@cache
+def find_fonts(folders: tuple[Path, ...] | None = None) -> Fonts:
     """Find the fonts in ``folders``, or by default in matplotlib's wheel and the system's folders.
 
     Raises:

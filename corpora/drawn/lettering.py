@@ -128,7 +128,8 @@ def _turned(flat: Points, tilt: float, pull: Points) -> Points:
     turn = np.array([[math.cos(tilt), math.sin(tilt)], [-math.sin(tilt), math.cos(tilt)]])
     offsets = (flat - size_px / 2) @ turn + pull * size_px
     shrink = min(1.0, float((size_px / 2 / np.abs(offsets).max(axis=0)).min()))
-    return size_px / 2 + offsets * shrink
+    corners: Points = size_px / 2 + offsets * shrink
+    return corners
 
 
 def _least_scale(flat: Points, corners: Points) -> float:
