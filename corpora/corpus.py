@@ -36,7 +36,8 @@ class Corpus:
 
     def shards(self) -> list[str]:
         """The names of the finished shards, in order."""
-        return [name[: -len(".parquet")] for name in self.store.names("shards") if name.endswith(".parquet")]
+        names = [name.removesuffix(".parquet") for name in self.store.names("shards") if name.endswith(".parquet")]
+        return sorted(names, key=lambda name: (len(name), name))  # 99999 comes before 100000
 
 
 def create(store: Store, name: str, source_schema: pa.Schema) -> Corpus:

@@ -8,6 +8,7 @@ Price: a task is pickled once a worker; an item costs one message each way.
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import time
@@ -16,7 +17,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from .errors import ConfigError, FatalError
+from .errors import ConfigError, FatalError, TamisError
+
+_HOPELESS = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES}
+"""No space, no right to write: another attempt on this machine meets the same."""
 
 MAX_ATTEMPTS = 3
 """How often an item is tried before it is recorded as poison."""
@@ -50,7 +54,7 @@ class Outcome:
     item: str
     value: Mapping[str, Json] | None
     error: str | None = None
-    fatal: bool = False
+    fatal: type[TamisError] | None = None
     attempts: int = 1
     seconds: float = 0.0
     worker: Mapping[str, Json] = field(default_factory=dict)
@@ -72,7 +76,7 @@ class Engine(Protocol):
         An item whose attempt fails or whose worker dies is tried ``MAX_ATTEMPTS`` times, then yielded with its error.
 
         Raises:
-            FatalError: a task met one; nothing further is started.
+            FatalError, ConfigError: a task or its set-up met one; nothing further is started.
         """
 
 
@@ -83,13 +87,21 @@ def attempt(task: Task, item: str, engine: str) -> Outcome:
     try:
         value = task(item)
     except Exception as error:  # noqa: BLE001 - the task boundary: counted and recorded, never swallowed
-        fatal = isinstance(error, FatalError | ConfigError) or _disk_full(error)
-        told = f"{type(error).__name__}: {error}"
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        where = f" ({place.filename.rsplit('/', 1)[-1]}:{place.lineno})"
-        return Outcome(item, None, told + where, fatal, seconds=time.perf_counter() - started, worker=worker)
+        seconds = time.perf_counter() - started
+        return Outcome(item, None, _told(error), _fatal(error), seconds=seconds, worker=worker)
     return Outcome(item, value, seconds=time.perf_counter() - started, worker=worker)
 
 
-def _disk_full(error: BaseException) -> bool:
-    return isinstance(error, OSError) and error.errno in {28, 30, 122}  # ENOSPC, EROFS, EDQUOT
+def _told(error: Exception) -> str:
+    """Our own errors speak for themselves; of others, the type and the place are needed to find them."""
+    if isinstance(error, TamisError):
+        return str(error)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({place.filename.rsplit('/', 1)[-1]}:{place.lineno})"
+
+
+def _fatal(error: Exception) -> type[TamisError] | None:
+    if isinstance(error, ConfigError):
+        return ConfigError
+    full_or_forbidden = isinstance(error, OSError) and error.errno in _HOPELESS
+    return FatalError if isinstance(error, FatalError) or full_or_forbidden else None

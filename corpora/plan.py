@@ -20,10 +20,10 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .computing import calculator
 from .errors import ConfigError
 from .index import SOURCE_PREFIX
 from .records import ListSource, Record
@@ -87,7 +87,7 @@ def make_plan(store: Store, source: ListSource, samples: int, seed: int) -> Plan
         for row in _in_plan_order(Path(folder)):
             if reason := row.pop("reason"):
                 rejected.append(
-                    {"uid": row["uid"], "url": row["url"], "caption": _first(row["captions"]), "reason": reason}
+                    {"uid": row["uid"], "url": row["url"], "caption": (row["captions"] or [""])[0], "reason": reason}
                 )
                 continue
             rows.append({"slot": len(rows), **row})
@@ -165,8 +165,7 @@ def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 
 def _in_plan_order(folder: Path) -> Iterator[dict[str, Any]]:
     """The requests in plan order, each with the reason why it gets no slot, or None."""
-    with duckdb.connect() as connection:
-        connection.execute("SET temp_directory = ?", [str(folder)])
+    with calculator() as connection:
         query = "SELECT * EXCLUDE (ordinal) FROM read_parquet(?) ORDER BY place, ordinal"
         relation = connection.sql(query, params=[str(folder / "requests.parquet")])
         rows = (row for batch in relation.to_arrow_reader(_SPILL_ROWS) for row in batch.to_pylist())
@@ -185,7 +184,3 @@ def _refusal(url: str, copy: int) -> str | None:
 def _write_slots(store: Store, number: int, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
     table = pa.Table.from_pylist(rows, schema=slots_schema(schema))
     write_table(store, f"plan/{shard_name(number)}.parquet", table, {})
-
-
-def _first(captions: list[str] | None) -> str:
-    return captions[0] if captions else ""

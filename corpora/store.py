@@ -191,6 +191,11 @@ class Store:
         with contextlib.suppress(OSError):  # not empty: another run is writing
             (self.local / SPOOL).rmdir()
 
+    def remove(self, path: str) -> None:
+        """Remove a file, if it is there."""
+        if self.exists(path):
+            self.fs.rm_file(self.full(path))
+
     def remove_tree(self, path: str) -> None:
         """Remove a folder and all in it."""
         if self.local is not None:

@@ -70,6 +70,12 @@ def read_meta(store: Store, path: str) -> dict[str, Any]:
         return metadata_of(pq.read_schema(source))
 
 
+def count_rows(store: Store, path: str) -> int:
+    """The rows of a committed table, from its footer."""
+    with store.open(path) as source:
+        return int(pq.read_metadata(source).num_rows)
+
+
 def metadata_of(schema: pa.Schema) -> dict[str, Any]:
     """Our JSON in a schema's metadata; empty when there is none."""
     return dict(json.loads((schema.metadata or {}).get(META, b"{}")))

@@ -83,6 +83,9 @@ class Scorer(ABC):
 
     grain: ClassVar[Literal["item", "record"]] = "item"
 
+    setting_names: ClassVar[Mapping[str, str]] = {}
+    """Recipe keys that differ from the field they set, as key: field."""
+
     @property
     @abstractmethod
     def columns(self) -> tuple[Column, ...]:

@@ -1,0 +1,193 @@
+"""The command line: ``tamis VERB RECIPE``.
+
+Progress and messages go to stderr; with ``--json`` one object is the last thing on stdout. Exit codes: 0 done, 1 finished
+with losses beyond the recipe's tolerance, 2 wrong usage or recipe.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from ..corpora.corpus import open_corpus
+from ..corpora.errors import ConfigError, TamisError
+from ..corpora.store import Store
+from ..pipelines.demo.demo import DemoResult, run_demo
+from ..pipelines.explaining import explain as explain_sample
+from ..pipelines.job import Job, StageResult
+from ..pipelines.recipe import EngineBlock, Recipe, read_recipe
+from ..pipelines.report.report import write_report
+from ..pipelines.run import STAGES, RunResult, between, run
+from .engines.choosing import engine_named
+from .progress import ProgressBars
+from .tables import print_account, print_explanation, print_truth
+
+app = typer.Typer(
+    name="tamis",
+    help="Curate image-text corpora at web scale: measure once, decide many times, prove it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+messages = Console(stderr=True, highlight=False)
+
+RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout at the end.")]
+EngineKind = Annotated[str | None, typer.Option("--engine", help="Where to run: local. [default: the recipe's]")]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes. [default: the recipe's]")]
+
+
+@app.command("run", epilog="Example: `tamis run recipe.yaml --workers 8`")
+def run_recipe(
+    recipe: RecipePath,
+    engine: EngineKind = None,
+    workers: Workers = None,
+    first: Annotated[str, typer.Option("--from", help=f"The first stage: {', '.join(STAGES)}.")] = "fetch",
+    last: Annotated[str, typer.Option("--to", help="The last stage.")] = "export",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the recipe and say what would run.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run all stages of a recipe; what is done is not done again, so running again resumes."""
+    job = _job(recipe, engine, workers)
+    if dry_run:
+        told = {"recipe": job.recipe.model_dump(mode="json"), "stages": list(between(first, last))}
+        _print_json(told) if as_json else messages.print(
+            f"{recipe} is sound; it would run: {', '.join(told['stages'])}"
+        )
+        return
+    result = run(job, first, last)
+    report = write_report(job, result) if last == "export" else None
+    _finish(job, result, report, as_json)
+
+
+def _stage_command(stage: str, about: str) -> Callable[..., None]:
+    def command(
+        recipe: RecipePath, engine: EngineKind = None, workers: Workers = None, as_json: AsJson = False
+    ) -> None:
+        job = _job(recipe, engine, workers)
+        found = STAGES[stage](job)
+        results = found if isinstance(found, list) else [found]
+        _finish_stage(job, results, as_json)
+
+    command.__doc__ = about
+    return app.command(stage, epilog=f"Example: `tamis {stage} recipe.yaml`")(command)
+
+
+_stage_command("fetch", "Ask for the recipe's URLs, or adopt its tars: the corpus gets its shards.")
+_stage_command("score", "Measure what the recipe's scores have not measured yet.")
+_stage_command("dedup", "Find the duplicates that the recipe names.")
+_stage_command("decide", "Judge every sample under the recipe's criteria and policies; measures nothing.")
+_stage_command("export", "Write the recipe's exports: new shards, by copying ranges of bytes.")
+
+
+@app.command(epilog="Example: `tamis report recipe.yaml`")
+def report(recipe: RecipePath, as_json: AsJson = False) -> None:
+    """Write the report page of a recipe's corpus: funnel, histograms, galleries, failures."""
+    job = _job(recipe, None, None)
+    path = write_report(job, None)
+    _print_json({"report": str(path)}) if as_json else messages.print(f"report: {path}")
+
+
+@app.command(epilog="Example: `tamis demo --workdir /tmp/demo`")
+def demo(
+    workdir: Annotated[Path, typer.Option(help="Where the corpus, the export and the page go.")] = Path("work/demo"),
+    seed: Annotated[int, typer.Option(help="The seed of the generated corpus.")] = 0,
+    engine: EngineKind = None,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the whole loop on a generated corpus with planted truth, served over HTTP on this machine; needs no network."""
+    watch = ProgressBars(messages)
+    result: DemoResult = run_demo(
+        workdir, seed, lambda block: engine_named(engine or block.kind, workers or block.workers), watch
+    )
+    if as_json:
+        _print_json({**result.run.account, "report": str(result.report), "truth": result.truth})
+    else:
+        print_account(messages, result.run)
+        print_truth(messages, result.truth)
+        messages.print(f"report: [bold]{result.report}[/bold]", soft_wrap=True)
+    _exit_on_losses(result.run.poison, result.recipe)
+
+
+@app.command(epilog="Example: `tamis explain work/demo/corpus 9c94e136e2cc84a6ca4e6ac7cb994c49`")
+def explain(
+    corpus: Annotated[str, typer.Argument(help="The corpus: a folder or an fsspec URL.")],
+    name: Annotated[str, typer.Argument(metavar="UID", help="A uid, or a URL.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say all that is known of a sample: values, verdicts, duplicates, exports."""
+    told = explain_sample(open_corpus(Store(corpus)), name)
+    _print_json(told) if as_json else print_explanation(Console(highlight=False), told)
+
+
+@app.command(epilog="Example: `tamis schema > recipe.schema.json`")
+def schema() -> None:
+    """Print the JSON Schema of a recipe, for editors that complete and check YAML."""
+    _print_json(Recipe.model_json_schema())
+
+
+def _job(path: Path, engine: str | None, workers: int | None) -> Job:
+    recipe = read_recipe(path)
+    block = recipe.engine.model_copy(
+        update={"workers": workers or recipe.engine.workers, "kind": engine or recipe.engine.kind}
+    )
+    recipe = recipe.model_copy(update={"engine": EngineBlock.model_validate(block.model_dump())})
+    return Job(recipe, Store(recipe.corpus), engine_named(block.kind, block.workers), ProgressBars(messages))
+
+
+def _finish(job: Job, result: RunResult, report_path: Path | str | None, as_json: bool) -> None:
+    if as_json:
+        _print_json({**result.account, "report": str(report_path) if report_path else None, "worked": result.worked})
+    else:
+        print_account(messages, result)
+        if report_path:
+            messages.print(f"report: [bold]{report_path}[/bold]", soft_wrap=True)
+    _exit_on_losses(result.poison, job.recipe)
+
+
+def _finish_stage(job: Job, results: Sequence[StageResult], as_json: bool) -> None:
+    for result in results:
+        done = f"{result.done} done" if result.done or result.poison else "nothing to do"
+        messages.print(f"{result.stage}: {done}, {result.before} were done before, {result.seconds:.1f} s")
+    if as_json:
+        _print_json({"stages": [{k: v for k, v in asdict(result).items() if k != "values"} for result in results]})
+    _exit_on_losses([(r.stage, item, error) for r in results for item, error in r.poison], job.recipe)
+
+
+def _exit_on_losses(poison: Sequence[tuple[str, str, str]], recipe: Recipe) -> None:
+    for stage, item, error in poison:
+        messages.print(f"[red]failed[/red] {stage} {item}: ", end="")
+        messages.print(error, markup=False)
+    if len(poison) > recipe.tolerance.failed_shards:
+        raise typer.Exit(1)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def main() -> None:
+    """Run the command line; our own errors become one clear message and an exit code."""
+    try:
+        app()
+    except ConfigError as error:
+        messages.print("[red]error[/red] ", end="")
+        messages.print(str(error), markup=False, soft_wrap=True)
+        sys.exit(2)
+    except TamisError as error:
+        messages.print(f"[red]{type(error).__name__}[/red] ", end="")
+        messages.print(str(error), markup=False, soft_wrap=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

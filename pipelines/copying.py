@@ -1,0 +1,123 @@
+"""Writing one export shard: runs of bytes from source tars into a new tar, and the new index by shifting offsets.
+
+Rows that stand in a source tar one after another are one read. The offsets of the new index are the old ones moved by
+the distance that their sample moved, computed for all rows at once. Price: a read, a SHA-256 and a write of the bytes;
+about 5 us a row.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from ..corpora.index import TarFile, digest_of, schema_with
+from ..corpora.sharding import add_sample
+from ..corpora.store import RangeReader, Store
+from ..corpora.tables import read_table, write_table
+from ..corpora.tars import TarWriter
+
+MAX_READ_BYTES = 8 << 20
+MAX_OPEN_TARS = 256
+_OFFSETS = ("image_offset", "text_offset", "json_offset", "sample_offset", "sample_end")
+
+
+@dataclass(frozen=True)
+class ExportTask:
+    """Writes the shards of one export."""
+
+    source: Store
+    target: Store
+    folder: str
+    digest: str
+    source_schema: pa.Schema
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def __call__(self, item: str) -> dict[str, Any]:
+        """Write one shard: its tar, then its index."""
+        table, _ = read_table(self.source, f"{self.folder}/{item}.parquet")
+        path = f"{item}.tar"
+        with self.target.commit(path) as sink, closing(_Readers()) as readers:
+            tar = TarWriter(sink)
+            copy = _copy_whole if pc.all(table["ours"]).as_py() else _rewrite
+            index = copy(tar, table, readers)
+            sha256 = tar.close()
+        tar_file = TarFile(path, tar.size, sha256)
+        index = index.select(schema_with(self.source_schema).names).cast(schema_with(self.source_schema))
+        meta = {
+            "shard": item,
+            "digest": digest_of(tar_file, index["uid"].to_pylist()),
+            "tar": tar_file.__dict__,
+            "export": self.digest,
+            "samples": index.num_rows,
+        }
+        write_table(self.target, f"{item}.parquet", index, meta)
+        return {"samples": index.num_rows, "bytes": tar.size}
+
+
+class _Readers:
+    """Open source tars, the least recently used closed first."""
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[str, RangeReader] = OrderedDict()
+
+    def of(self, url: str) -> RangeReader:
+        if url not in self._open:
+            if len(self._open) == MAX_OPEN_TARS:
+                self._open.popitem(last=False)[1].close()
+            self._open[url] = RangeReader(url)
+        self._open.move_to_end(url)
+        return self._open[url]
+
+    def close(self) -> None:
+        for reader in self._open.values():
+            reader.close()
+
+
+def _copy_whole(tar: TarWriter, table: pa.Table, readers: _Readers) -> pa.Table:
+    """Copy samples of our own tars, header to padding; the rows with offsets into the new tar."""
+    starts = table["sample_offset"].to_numpy()
+    ends = table["sample_end"].to_numpy()
+    for url, start, end in _runs(table["tar"].to_pylist(), starts, ends):
+        tar.append(readers.of(url).read(start, end - start))
+    sizes = ends - starts
+    moved = np.cumsum(sizes) - sizes - starts
+    for name in _OFFSETS:
+        column = pc.add(table[name], pa.array(moved))
+        table = table.set_column(table.column_names.index(name), name, column)
+    record = pa.array(np.arange(table.num_rows, dtype=np.int32))
+    return table.set_column(table.column_names.index("record"), "record", record)
+
+
+def _runs(tars: list[str], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> Iterator[tuple[str, int, int]]:
+    """Neighbouring samples of one tar as one range, of ``MAX_READ_BYTES`` where there is more than one sample."""
+    open_url, open_start, open_end = "", 0, 0
+    for url, start, end in zip(tars, starts.tolist(), ends.tolist(), strict=True):
+        if url == open_url and start == open_end and end - open_start <= MAX_READ_BYTES:
+            open_end = end
+            continue
+        if open_url:
+            yield open_url, open_start, open_end
+        open_url, open_start, open_end = url, start, end
+    if open_url:
+        yield open_url, open_start, open_end
+
+
+def _rewrite(tar: TarWriter, table: pa.Table, readers: _Readers) -> pa.Table:
+    """Write samples whose tars are not ours: the image's bytes as they are, text and JSON made anew."""
+    rows = [
+        add_sample(tar, row, readers.of(row["tar"]).read(row["image_offset"], row["image_size"]), record)
+        for record, row in enumerate(table.to_pylist())
+    ]
+    for row in rows:
+        row["key"] = row["uid"]
+    return pa.Table.from_pylist(rows, schema=table.schema)

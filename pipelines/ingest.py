@@ -1,0 +1,141 @@
+"""The fetch stage: a list becomes shards by HTTP, or foreign tars are adopted where they are.
+
+Fetching: the plan fixes slots; an item is a block of consecutive shards, all open at once in one process, so a straggler
+holds up its block's end and nothing else. Adopting: a first pass reads each tar into a draft index, the driver finds
+uids that stand twice, a second pass writes the indexes without them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import pyarrow as pa
+
+from ..corpora.corpus import Corpus
+from ..corpora.fetching import Fetched, FetchSettings, Request, fetch
+from ..corpora.plan import make_plan, read_slots
+from ..corpora.sharding import OpenShard
+from ..corpora.sources.laion import LaionList
+from ..corpora.store import Store
+from .adopting import adopt_tars
+from .job import Job, StageResult, Work, run_map
+from .recipe import LaionBlock
+
+STAGE = "fetch"
+SHARDS_OPEN = 8
+"""The most shards that one process keeps open at a time."""
+
+
+def ingest(job: Job) -> StageResult:
+    """Bring the recipe's source in as shards; what is there is not asked for again."""
+    job.store.check_writable()
+    job.store.sweep()
+    if not isinstance(job.recipe.source, LaionBlock):
+        return adopt_tars(job, job.recipe.source)
+    source = LaionList(job.recipe.source.path, job.recipe.source.columns, job.recipe.source.keep)
+    corpus = job.create_corpus(source.schema())
+    plan = make_plan(job.store, source, job.recipe.shards.samples, job.recipe.shards.seed)
+    names = plan.shard_names()
+    finished = set(corpus.shards())
+    missing = [name for name in names if name not in finished]
+    workers = max(1, job.recipe.engine.workers)
+    block = max(1, min(SHARDS_OPEN, -(-len(missing) // (4 * workers))))
+    task = FetchTask(job.store, corpus.source_schema, fetch_settings(job, workers))
+    work = Work(blocks(missing, block), len(names) - len(missing), "URLs", "asked")
+    return run_map(job, STAGE, task, work)
+
+
+def fetch_settings(job: Job, processes: int) -> FetchSettings:
+    """The recipe's fetch block for one of ``processes``: the corpus-wide budgets are divided among them."""
+    block = job.recipe.fetch
+    told = block.model_dump(exclude={"user_agent"})
+    told["concurrency"] = max(1, block.concurrency // processes)
+    told["per_host"] = max(1, block.per_host // processes)
+    if block.user_agent:
+        told["user_agent"] = block.user_agent
+    return FetchSettings(**told)
+
+
+def blocks(shards: Sequence[str], size: int) -> list[str]:
+    """Items of consecutive shards: ``00003-00007``, at most ``size`` shards each.
+
+    >>> blocks(["00001", "00002", "00004"], 2)
+    ['00001-00002', '00004-00004']
+    """
+    runs: list[list[str]] = []
+    for before, shard in pairwise([None, *shards]):
+        if runs and before is not None and int(shard or 0) == int(before) + 1 and len(runs[-1]) < size:
+            runs[-1].append(str(shard))
+        else:
+            runs.append([str(shard)])
+    return [f"{run[0]}-{run[-1]}" for run in runs]
+
+
+def shards_of(block: str) -> list[str]:
+    """The shards that an item of ``blocks`` names."""
+    first, last = block.split("-")
+    return [f"{number:0{len(first)}d}" for number in range(int(first), int(last) + 1)]
+
+
+@dataclass(frozen=True)
+class FetchTask:
+    """Fetches the shards of a block."""
+
+    store: Store
+    source_schema: pa.Schema
+    settings: FetchSettings
+
+    def setup(self) -> None:
+        """Nothing to load."""
+
+    def __call__(self, item: str) -> dict[str, Any]:
+        """Ask for every slot of the block; each shard closes when its last slot is terminal."""
+        return _Block(self.store, self.source_schema, shards_of(item)).run(self._responses)
+
+    def _responses(self, requests: Iterator[Request]) -> Iterator[Fetched]:
+        return fetch(requests, self.settings)
+
+
+class _Block:
+    """Shards being filled from one stream of responses; closing runs on a thread beside it."""
+
+    def __init__(self, store: Store, source_schema: pa.Schema, shards: list[str]) -> None:
+        self._store, self._schema, self._shards = store, source_schema, shards
+        self._open: dict[int, OpenShard] = {}
+        self._place: dict[int, tuple[int, int]] = {}
+
+    def run(self, responses: Callable[[Iterator[Request]], Iterator[Fetched]]) -> dict[str, Any]:
+        closing: list[Future[dict[str, Any]]] = []
+        with ThreadPoolExecutor(1, thread_name_prefix="close") as pool:
+            for fetched in responses(self._requests()):
+                number, slot = self._place.pop(fetched.slot)
+                shard = self._open[number]
+                shard.take(fetched, slot)
+                if shard.complete:
+                    closing.append(pool.submit(self._open.pop(number).close))
+            told = [future.result() for future in closing]
+        failed: dict[str, int] = {}
+        for account in told:
+            for reason, count in account["failed"].items():
+                failed[reason] = failed.get(reason, 0) + count
+        totals = {name: sum(account[name] for account in told) for name in ("asked", "fetched", "bytes")}
+        return {**totals, "failed": failed, "shards": len(told)}
+
+    def _requests(self) -> Iterator[Request]:
+        serial = 0
+        for number, shard in enumerate(self._shards):
+            slots = read_slots(self._store, shard)
+            self._open[number] = OpenShard(self._store, shard, slots, self._schema)
+            for slot, row in enumerate(slots):
+                self._place[serial] = (number, slot)
+                yield Request(serial, row["url"])
+                serial += 1
+
+
+def source_columns(corpus: Corpus) -> list[str]:
+    """The names of the corpus's source columns, as the index has them."""
+    return [f"source.{field.name}" for field in corpus.source_schema]

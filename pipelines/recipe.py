@@ -1,0 +1,241 @@
+"""The recipe: one YAML file that says all of a run, checked before anything is done.
+
+Unknown keys, wrong types and impossible values are refused with the field, the value found and what is allowed.
+Relative paths are relative to the recipe's folder. Key names are part of the contract (docs/architecture.md, 8).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+
+from ..corpora.errors import ConfigError
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class Block(BaseModel):
+    """A part of a recipe: no unknown keys, no changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LaionBlock(Block):
+    """A URL list; see ``tamis.corpora.sources.laion``."""
+
+    kind: Literal["laion"]
+    path: str
+    columns: dict[Literal["url", "caption"], str] = {"url": "URL", "caption": "TEXT"}
+    keep: tuple[str, ...] = ()
+
+
+class ShardsBlock(Block):
+    """Tars that exist already; see ``tamis.corpora.sources.shards``."""
+
+    kind: Literal["shards"]
+    path: str
+    keep: tuple[str, ...] = ()
+
+
+SourceBlock = Annotated[LaionBlock | ShardsBlock, Field(discriminator="kind")]
+
+
+class FetchBlock(Block):
+    """How URLs are asked for."""
+
+    concurrency: int = Field(256, ge=1, le=4096)
+    per_host: int = Field(16, ge=1, le=1024)
+    timeout_seconds: float = Field(20.0, gt=0)
+    max_bytes: int = Field(25_000_000, ge=1)
+    retries: int = Field(2, ge=0, le=20)
+    max_redirects: int = Field(5, ge=0, le=50)
+    allow_hosts: tuple[str, ...] = ()
+    user_agent: str | None = None
+    proxy: str = ""
+
+
+class CutBlock(Block):
+    """How the plan is cut into shards."""
+
+    samples: int = Field(10_000, ge=1, le=1_000_000)
+    seed: int = 0
+
+
+class DuplicatesBlock(Block):
+    """One way of finding duplicates: rows with equal values of ``on``, an index or score column."""
+
+    on: str
+
+
+class ExportBlock(Block):
+    """Where the rows of a policy go."""
+
+    policy: Name
+    to: str
+    samples: int = Field(10_000, ge=1, le=1_000_000)
+    shuffle: Literal["none", "block", "full"] = "full"
+    seed: int = 0
+    materialise_repeats: bool = False
+
+
+class ReportBlock(Block):
+    """How much the report shows."""
+
+    samples: int = Field(200, ge=0, le=5_000)
+
+
+class EngineBlock(Block):
+    """Where work runs."""
+
+    kind: Literal["local", "ray", "spark"] = "local"
+    workers: int = Field(2, ge=1)
+    gpus_per_worker: float = Field(0, ge=0)
+    batch_size: int = Field(64, ge=1)
+    threads: int = Field(1, ge=1)
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+
+
+class ToleranceBlock(Block):
+    """The losses that a run may have and still count as done."""
+
+    failed_shards: int = Field(0, ge=0)
+
+
+Settings = Annotated[dict[str, Any], BeforeValidator(lambda value: {} if value is None else value)]
+
+
+class Recipe(Block):
+    """A whole run."""
+
+    name: Name | Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "corpus"
+    corpus: str
+    source: SourceBlock
+    fetch: FetchBlock = FetchBlock()  # type: ignore[call-arg]
+    shards: CutBlock = CutBlock()  # type: ignore[call-arg]
+    scores: dict[Name, Settings] = {}
+    duplicates: dict[Name, DuplicatesBlock] = {}
+    criteria: dict[Name, str] = {}
+    policies: dict[Name, str] = {}
+    exports: tuple[ExportBlock, ...] = ()
+    report: ReportBlock = ReportBlock()  # type: ignore[call-arg]
+    engine: EngineBlock = EngineBlock()  # type: ignore[call-arg]
+    tolerance: ToleranceBlock = ToleranceBlock()  # type: ignore[call-arg]
+
+    def digest(self) -> str:
+        """SHA-256 of the recipe as read, engine left out: where it runs does not change what it makes."""
+        told = self.model_dump(mode="json", exclude={"engine", "report"})
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """Read and check a recipe file.
+
+    Raises:
+        ConfigError: it is missing, not YAML, or says something that cannot be.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the recipe {str(path)!r}: {error}; give the path of a YAML file") from error
+    try:
+        value = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader that refuses repeated keys
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    if not isinstance(value, dict):
+        raise ConfigError(
+            f"{path}: found {type(value).__name__}, expected a mapping with at least `corpus` and `source`"
+        )
+    return parse_recipe(value, path.resolve().parent, str(path))
+
+
+def parse_recipe(value: dict[str, Any], folder: Path, told: str = "recipe") -> Recipe:
+    """Check a recipe given as a mapping; relative paths are taken from ``folder``.
+
+    Raises:
+        ConfigError: one line for each field that is wrong.
+    """
+    try:
+        recipe = Recipe.model_validate(value)
+    except ValidationError as error:
+        lines = [_line(problem) for problem in error.errors(include_url=False)]
+        raise ConfigError("\n".join(f"{told}: {line}" for line in lines)) from error
+    recipe = _with_paths(recipe, folder)
+    for number, export in enumerate(recipe.exports):
+        if export.policy not in recipe.policies:
+            known = ", ".join(recipe.policies) or "none"
+            raise ConfigError(f"{told}: exports.{number}.policy: no policy {export.policy!r}; this recipe has: {known}")
+    return recipe
+
+
+def resolve(path: str, folder: Path) -> str:
+    """A path of a recipe, seen from its folder; URLs and absolute paths as they are."""
+    return path if "://" in path or path.startswith("/") else str(folder / path)
+
+
+def _with_paths(recipe: Recipe, folder: Path) -> Recipe:
+    scores = {
+        name: {k: resolve(v, folder) if k == "path" and isinstance(v, str) else v for k, v in settings.items()}
+        for name, settings in recipe.scores.items()
+    }
+    return recipe.model_copy(
+        update={
+            "corpus": resolve(recipe.corpus, folder),
+            "source": recipe.source.model_copy(update={"path": resolve(recipe.source.path, folder)}),
+            "exports": tuple(e.model_copy(update={"to": resolve(e.to, folder)}) for e in recipe.exports),
+            "scores": scores,
+        }
+    )
+
+
+def _line(problem: Any) -> str:
+    where = ".".join(
+        str(part) for part in problem["loc"] if part not in {"laion", "shards"} or problem["loc"][0] != "source"
+    )
+    found = problem.get("input")
+    if problem["type"] == "extra_forbidden":
+        allowed = ", ".join(_allowed(problem["loc"][:-1]))
+        return f"{where}: unknown key (found {found!r}); allowed here: {allowed}"
+    if problem["type"] == "missing":
+        return f"{where}: missing; it must be given"
+    if problem["type"].startswith("union_tag"):
+        return f"{where}.kind: {problem['msg']}"
+    return f"{where}: {problem['msg']}; found {found!r}"
+
+
+def _allowed(location: tuple[str | int, ...]) -> list[str]:
+    blocks: dict[str, type[Block]] = {
+        "laion": LaionBlock,
+        "shards": CutBlock,
+        "fetch": FetchBlock,
+        "exports": ExportBlock,
+        "report": ReportBlock,
+        "engine": EngineBlock,
+        "tolerance": ToleranceBlock,
+        "duplicates": DuplicatesBlock,
+    }
+    if not location:
+        return list(Recipe.model_fields)
+    if location[0] == "source":
+        return list((ShardsBlock if location[-1] == "shards" else LaionBlock).model_fields)
+    return list(blocks[str(location[0])].model_fields)
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """A SafeLoader that refuses a key given twice, which YAML readers commonly let pass."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=deep)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is given twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)

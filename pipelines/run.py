@@ -1,0 +1,76 @@
+"""All stages of a recipe in their order; each does what is not done, so a run is resumed by running it again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..corpora.errors import ConfigError
+from .deciding import decide
+from .dedup import dedup
+from .exporting import export
+from .ingest import ingest
+from .job import Job, StageResult
+from .scoring import families, score
+from .summary import summarise
+
+STAGES: Mapping[str, Callable[[Job], StageResult | list[StageResult]]] = {
+    "fetch": ingest,
+    "score": score,
+    "dedup": dedup,
+    "decide": decide,
+    "export": export,
+}
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run did, and the account of what is there now."""
+
+    stages: tuple[StageResult, ...]
+    account: Mapping[str, Any]
+
+    @property
+    def worked(self) -> bool:
+        """Whether anything was left to do."""
+        return any(stage.done or stage.poison for stage in self.stages)
+
+    @property
+    def poison(self) -> list[tuple[str, str, str]]:
+        """The items that could not be done: stage, item, error."""
+        return [(stage.stage, item, error) for stage in self.stages for item, error in stage.poison]
+
+
+def run(job: Job, first: str = "fetch", last: str = "export") -> RunResult:
+    """Run the stages from ``first`` to ``last``.
+
+    Raises:
+        ConfigError: the recipe asks for something that cannot be; found before any work where it can be.
+    """
+    started = time.perf_counter()
+    families(job)
+    results: list[StageResult] = []
+    for name in between(first, last):
+        found = STAGES[name](job)
+        results += found if isinstance(found, list) else [found]
+        if results and results[-1].poison:
+            break  # later stages would read what is not there
+    account = {**summarise(job), "seconds": round(time.perf_counter() - started, 3)}
+    return RunResult(tuple(results), account)
+
+
+def between(first: str, last: str) -> Sequence[str]:
+    """The stages from ``first`` to ``last``.
+
+    Raises:
+        ConfigError: an unknown stage, or ``last`` before ``first``.
+    """
+    names = list(STAGES)
+    for stage in (first, last):
+        if stage not in names:
+            raise ConfigError(f"no stage {stage!r}; there are {', '.join(names)}")
+    if names.index(last) < names.index(first):
+        raise ConfigError(f"--to {last} comes before --from {first}; the order is {', '.join(names)}")
+    return names[names.index(first) : names.index(last) + 1]
