@@ -13,6 +13,7 @@ Price: 10 us for a new address, 0.1 us for one seen lately.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -60,6 +61,9 @@ _DENIED_V6 = tuple(
     )
 )
 
+_HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
+_PORT = re.compile(r"(?::[1-9][0-9]{0,4})?", re.ASCII)
+
 _GLOBAL_V6 = IPv6Network("2000::/3")
 _NAT64 = IPv6Network("64:ff9b::/96")
 _V4_COMPATIBLE = IPv6Network("::/96")
@@ -87,9 +91,7 @@ def verdict(address: str) -> str | None:
     return _first(parsed, _DENIED_V6) or (None if parsed in _GLOBAL_V6 else "not_global")
 
 
-def _first(
-    address: IPv4Address | IPv6Address, table: Iterable[tuple[IPv4Network | IPv6Network, str]]
-) -> str | None:
+def _first(address: IPv4Address | IPv6Address, table: Iterable[tuple[IPv4Network | IPv6Network, str]]) -> str | None:
     return next((why for network, why in table if address in network), None)
 
 
@@ -141,18 +143,11 @@ def _entry(text: str) -> tuple[str, int | None]:
     host, port = text.strip().lower(), ""
     if host.startswith("["):
         host, _, port = host[1:].partition("]")
-        port = port.removeprefix(":") if port.startswith(":") or not port else "?"
     elif host.count(":") == 1:
         host, _, port = host.partition(":")
-        port = port or "?"
-    if not _is_host(host) or (port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536)):
+        port = f":{port}"
+    if not _HOST.fullmatch(host) or not _PORT.fullmatch(port) or (":" in host and verdict(host) == "not_an_address"):
         raise ConfigError(
-            f"fetch.allow_hosts has {text!r}; an entry is a host or host:port, such as 10.0.0.5, [::1]:8000 or images.internal:80"
+            f"fetch.allow_hosts has {text!r}; an entry is a host or host:port, such as images.internal:80 or [::1]:8000"
         )
-    return host, int(port) if port else None
-
-
-def _is_host(text: str) -> bool:
-    if ":" in text:
-        return verdict(text) != "not_an_address"
-    return bool(text) and all(c.isascii() and (c.isalnum() or c in ".-_") for c in text)
+    return str(IPv6Address(host)) if ":" in host else host, int(port[1:]) if port else None

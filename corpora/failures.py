@@ -71,4 +71,4 @@ def retry_class(reason: str) -> Literal["never", "later"]:
 def back_off(base_seconds: float, tries: int, key: str) -> float:
     """Seconds to wait after ``tries`` tries: doubling, times a jitter in [0.5, 1.5) that is a function of ``key``."""
     digest = hashlib.blake2b(f"{tries} {key}".encode("utf-8", "replace"), digest_size=4).digest()
-    return base_seconds * 2 ** (tries - 1) * (0.5 + int.from_bytes(digest, "big") / 2**32)
+    return base_seconds * (1 << (tries - 1)) * (0.5 + int.from_bytes(digest, "big") / 2**32)

@@ -42,7 +42,10 @@ _FORMATS = (
     _Format("tiff", 0, b"MM\0+", read_tiff, "tiff"),
     _Format("avif", 4, b"ftypavif", read_heif, "avif"),
     _Format("avif", 4, b"ftypavis", read_heif, "avif"),
-    *(_Format("heic", 4, b"ftyp" + brand, read_heif, "heic") for brand in (b"heic", b"heix", b"hevc", b"mif1", b"msf1")),
+    *(
+        _Format("heic", 4, b"ftyp" + brand, read_heif, "heic")
+        for brand in (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
+    ),
 )
 
 

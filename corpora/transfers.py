@@ -27,6 +27,7 @@ from .urls import Target
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _READ_BYTES = 1 << 16
+_NO_SOCKET: int = pycurl.SOCKET_BAD
 _PROTOCOLS = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 
 
@@ -128,7 +129,7 @@ class Line:
         inet = address.family in {socket.AF_INET, socket.AF_INET6}
         if not inet or self._allow.refusal(self._target.host, self._target.port, address.addr[0]):
             self._blocked = True
-            return pycurl.SOCKET_BAD
+            return _NO_SOCKET
         return socket.socket(address.family, address.socktype, address.protocol).detach()
 
     def _write(self, chunk: bytes) -> int | None:
