@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
+from typing import Literal
 
 import pycurl
 
@@ -159,10 +160,11 @@ class Line:
 
     def _fault(self, code: int) -> str:
         curl = self.curl
-        if not curl.getinfo(pycurl.NAMELOOKUP_TIME):
-            return transport_reason(code, 0, "nothing")
-        connected = curl.getinfo(pycurl.PRETRANSFER_TIME) > 0
-        return transport_reason(code, curl.getinfo(pycurl.OS_ERRNO), "server" if connected else "address")
+        if curl.getinfo(pycurl.PRETRANSFER_TIME) > 0:  # first: on a kept connection no name was looked up
+            reached: Literal["nothing", "address", "server"] = "server"
+        else:
+            reached = "address" if curl.getinfo(pycurl.NAMELOOKUP_TIME) else "nothing"
+        return transport_reason(code, curl.getinfo(pycurl.OS_ERRNO), reached)
 
     def close(self) -> None:
         """Let go of the handle and its callbacks."""

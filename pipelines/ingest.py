@@ -15,8 +15,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..corpora.corpus import Corpus
 from ..corpora.fetching import Fetched, FetchSettings, Request, fetch
+from ..corpora.index import path_of
 from ..corpora.plan import make_plan, read_slots
 from ..corpora.sharding import OpenShard
 from ..corpora.sources.laion import LaionList
@@ -26,7 +26,7 @@ from .job import Job, StageResult, Work, run_map
 from .recipe import LaionBlock
 
 STAGE = "fetch"
-SHARDS_OPEN = 8
+SHARDS_OPEN = 16
 """The most shards that one process keeps open at a time."""
 
 
@@ -43,7 +43,7 @@ def ingest(job: Job) -> StageResult:
     finished = set(corpus.shards())
     missing = [name for name in names if name not in finished]
     workers = max(1, job.recipe.engine.workers)
-    block = max(1, min(SHARDS_OPEN, -(-len(missing) // (4 * workers))))
+    block = max(1, min(SHARDS_OPEN, -(-len(missing) // workers)))
     task = FetchTask(job.store, corpus.source_schema, fetch_settings(job, workers))
     work = Work(blocks(missing, block), len(names) - len(missing), "URLs", "asked")
     return run_map(job, STAGE, task, work)
@@ -94,7 +94,8 @@ class FetchTask:
 
     def __call__(self, item: str) -> dict[str, Any]:
         """Ask for every slot of the block; each shard closes when its last slot is terminal."""
-        return _Block(self.store, self.source_schema, shards_of(item)).run(self._responses)
+        missing = [shard for shard in shards_of(item) if not self.store.exists(path_of(shard))]
+        return _Block(self.store, self.source_schema, missing).run(self._responses)
 
     def _responses(self, requests: Iterator[Request]) -> Iterator[Fetched]:
         return fetch(requests, self.settings)
@@ -135,7 +136,3 @@ class _Block:
                 yield Request(serial, row["url"])
                 serial += 1
 
-
-def source_columns(corpus: Corpus) -> list[str]:
-    """The names of the corpus's source columns, as the index has them."""
-    return [f"source.{field.name}" for field in corpus.source_schema]

@@ -8,20 +8,16 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ...corpora.engine import Engine
 from ...corpora.errors import ConfigError
 from ...corpora.store import Store
 from ..job import Job, Watch
-from ..recipe import EngineBlock, Recipe, parse_recipe
+from ..recipe import EngineBlock, Recipe, read_recipe
 from ..report.report import write_report
 from ..run import RunResult, run
 from .planting import plant, write_list
 from .server import DemoServer
 from .truth import measure_truth
-
-PORT_PLACE = "{port}"
 
 
 @dataclass(frozen=True)
@@ -46,17 +42,32 @@ def run_demo(workdir: Path, seed: int, engine: Callable[[EngineBlock], Engine], 
     except OSError as error:
         raise ConfigError(f"cannot write to {str(workdir)!r}: {error.strerror}; choose another --workdir") from error
     planted = plant(seed)
-    with DemoServer(planted, workdir / "www") as server:
+    watch.begin("draw", len(planted), 0, "pictures")
+    drawn = _Drawn(watch)
+    with DemoServer(workdir / "www", seed, progress=drawn.tell) as server:
+        watch.end()
         write_list(planted, server.base_url, workdir / "list.parquet")
-        recipe = demo_recipe(workdir, server.port)
+        recipe = demo_recipe(workdir)
         job = Job(recipe, Store(recipe.corpus), engine(recipe.engine), watch)
         result = run(job)
     truth = measure_truth(job, planted, server.base_url)
     return DemoResult(result, truth, write_report(job, result, truth), recipe)
 
 
-def demo_recipe(workdir: Path, port: int) -> Recipe:
-    """The demo's recipe for a server on ``port``; also written to ``workdir/recipe.yaml`` for people to change and run."""
-    text = (resources.files(__package__) / "recipe.yaml").read_text(encoding="utf-8").replace(PORT_PLACE, str(port))
-    (workdir / "recipe.yaml").write_text(text, encoding="utf-8")
-    return parse_recipe(yaml.safe_load(text), workdir)
+class _Drawn:
+    """Turns the server's running count into steps."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch, self._made = watch, 0
+
+    def tell(self, made: int, total: int) -> None:
+        self._watch.advance(made - self._made, made - self._made, 0)
+        self._made = made
+
+
+def demo_recipe(workdir: Path) -> Recipe:
+    """The demo's recipe; put into ``workdir/recipe.yaml``, unless it is there, for people to change and run."""
+    path = workdir / "recipe.yaml"
+    if not path.exists():
+        path.write_text((resources.files(__package__) / "recipe.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    return read_recipe(path)
