@@ -102,9 +102,10 @@ def _fit(text: str, font: Font, width_px: float, height_px: float) -> tuple[list
 
 
 def _size(lines: Sequence[str], font: Font, width_px: float, height_px: float) -> int:
-    """The largest size at which ``lines`` fit; widths grow in proportion to the size."""
+    """The largest size at which the centred ``lines`` fit; widths grow in proportion to the size."""
     reference_px = 40
-    widest = max(font.at(reference_px).getlength(line) for line in lines)
+    boxes = [font.at(reference_px).getbbox(line, anchor="mm") for line in lines]
+    widest = max(2 * max(-left, right) for left, _, right, _ in boxes)
     return int(min(reference_px * width_px / widest, height_px / (_LINE_HEIGHT * len(lines))))
 
 

@@ -75,8 +75,18 @@ Reply = Literal["whole", "slow", "hang", "short", "missing", "refuse", "redirect
 """What the server does: the body; the body in drips; nothing, or half, and then silence; half of what its header
 says; a 404; not even a connection; a 301 or 302 to another of its pages; one to a cloud's metadata address."""
 
-Outcome = Literal["ok", "timeout", "incomplete", "broken_image", "http_error", "no_connection", "blocked", "duplicate"]
-"""What must become of the request: a sample that can be kept, or the class of its failure."""
+Outcome = Literal[
+    "ok",
+    "http_404",
+    "connection_refused",
+    "timeout",
+    "truncated",
+    "html",
+    "blocked_address",
+    "too_many_pixels",
+    "duplicate_uid",
+]
+"""What must become of the request: a sample, or a failure with this reason."""
 
 CLOSED_PORT = 1  # tcpmux: nothing listens there, so a connection is refused at once
 CHINESE_SHARE = 0.15  # of the posters, where a font is at hand
@@ -130,7 +140,7 @@ class Planted:
     @property
     def broken(self) -> bool:
         """Whether an export must never contain it."""
-        return self.outcome not in {"ok", "duplicate"}
+        return self.outcome not in {"ok", "duplicate_uid"}
 
     def url(self, base_url: str) -> str:
         """The URL that the list gives, on the server at ``base_url`` unless nobody is to answer."""
@@ -138,14 +148,14 @@ class Planted:
 
 
 _FAULTS: dict[Kind, tuple[Reply, Damage, Outcome]] = {
-    "missing": ("missing", "none", "http_error"),
-    "refused": ("refuse", "none", "no_connection"),
+    "missing": ("missing", "none", "http_404"),
+    "refused": ("refuse", "none", "connection_refused"),
     "hanging": ("hang", "none", "timeout"),
-    "short": ("short", "none", "incomplete"),
-    "cut": ("whole", "cut", "broken_image"),
-    "page": ("whole", "html", "broken_image"),
-    "internal": ("internal", "none", "blocked"),
-    "bomb": ("whole", "bomb", "broken_image"),
+    "short": ("short", "none", "truncated"),
+    "cut": ("whole", "cut", "truncated"),
+    "page": ("whole", "html", "html"),
+    "internal": ("internal", "none", "blocked_address"),
+    "bomb": ("whole", "bomb", "too_many_pixels"),
 }
 
 
@@ -262,7 +272,7 @@ def _member(kind: Kind, base: Planted, first: int, member: int, rng: np.random.G
             return replace(one, caption=ODD_CAPTIONS[index % len(ODD_CAPTIONS)], honest=False, matched=None)
         case "repeat":
             same = replace(base, index=index, path=f"/{base.site}/{first:05d}.{extension}")
-            return replace(same, outcome="duplicate") if member else same
+            return replace(same, outcome="duplicate_uid") if member else same
         case "redirect":
             return replace(one, path=f"/moved{one.path}", target=one.path, reply="redirect")
         case "slow":
@@ -280,8 +290,7 @@ def _faulty(one: Planted, kind: Kind) -> Planted:
 def _variant(body: Body, member: int, rng: np.random.Generator) -> Body:
     """The picture as it is; written once more at a low quality; made smaller."""
     worse = replace(body, format="jpeg", quality=int(rng.integers(30, 50)))
-    smaller = replace(body, scale=float(rng.uniform(0.6, 0.85)))
-    return (body, worse, smaller)[member]
+    return (body, worse, replace(body, scale=float(rng.uniform(0.6, 0.85))))[member]
 
 
 def write_list(planted: Sequence[Planted], base_url: str, path: Path) -> None:

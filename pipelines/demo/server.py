@@ -93,15 +93,18 @@ class _Site:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection, until either side closes it."""
         with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            while await self._answer(await reader.readuntil(b"\r\n\r\n"), reader, writer):
+            stays_open = True
+            while stays_open:
+                head = await reader.readuntil(b"\r\n\r\n")
+                stays_open = await self._answer(head, reader, writer) and b"\r\nconnection: close" not in head.lower()
                 await writer.drain()
         writer.close()
 
     async def _answer(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Answer one request; whether the connection stays open."""
+        """Answer one request; whether the connection can stay open."""
         method, path, *_ = [*head.split(b"\r\n", 1)[0].decode("latin-1").split(" "), ""]
         if self._delay_seed is not None:
-            await asyncio.sleep(_delay_seconds(self._delay_seed, path))
+            await asyncio.sleep(delay_seconds(self._delay_seed, path))
         one = self._planted.get(path)
         if method != "GET" or one is None or one.reply == "missing":
             page = b"<!DOCTYPE html><title>404</title><p>Nothing is here.</p>"
@@ -113,7 +116,7 @@ class _Site:
             writer.write(_redirect(301, one.target) if one.index % 2 else _redirect(302, absolute))
         else:
             return await self._send(one, reader, writer)
-        return b"\r\nconnection: close" not in head.lower()
+        return True
 
     async def _send(self, one: Planted, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         body = (self._folder / file_name(one)).read_bytes()
@@ -144,7 +147,8 @@ def file_name(one: Planted) -> str:
     return f"{one.index:05d}.{one.body.format}"
 
 
-def _delay_seconds(seed: int, path: str) -> float:
+def delay_seconds(seed: int, path: str) -> float:
+    """How long the answer for ``path`` is held back under a ``delay_seed``: 0 to 50 ms."""
     digest = hashlib.sha256(f"{seed} {path}".encode()).digest()
     return int.from_bytes(digest[:4], "big") / 2**32 * _LONGEST_DELAY_SECONDS
 
