@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -61,8 +62,9 @@ _DENIED_V6 = tuple(
     )
 )
 
-_HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
-_PORT = re.compile(r"(?::[1-9][0-9]{0,4})?", re.ASCII)
+_ENTRY = re.compile(
+    r"(?:(?P<host>[a-z0-9._-]+)|\[(?P<bracketed>[0-9a-f:.]+)\])(?::(?P<port>[1-9][0-9]{0,4}))?|(?P<bare>[0-9a-f:.]+)"
+)
 
 _GLOBAL_V6 = IPv6Network("2000::/3")
 _NAT64 = IPv6Network("64:ff9b::/96")
@@ -140,14 +142,13 @@ class AllowList:
 
 
 def _entry(text: str) -> tuple[str, int | None]:
-    host, port = text.strip().lower(), ""
-    if host.startswith("["):
-        host, _, port = host[1:].partition("]")
-    elif host.count(":") == 1:
-        host, _, port = host.partition(":")
-        port = f":{port}"
-    if not _HOST.fullmatch(host) or not _PORT.fullmatch(port) or (":" in host and verdict(host) == "not_an_address"):
+    found = _ENTRY.fullmatch(text.strip().lower())
+    host, port = "", int(found["port"] or 0) if found else 0
+    if found:
+        with suppress(ValueError):
+            host = found["host"] or str(IPv6Address(found["bracketed"] or found["bare"]))
+    if not host or port > 65535:
         raise ConfigError(
             f"fetch.allow_hosts has {text!r}; an entry is a host or host:port, such as images.internal:80 or [::1]:8000"
         )
-    return str(IPv6Address(host)) if ":" in host else host, int(port[1:]) if port else None
+    return host, port or None

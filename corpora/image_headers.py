@@ -63,9 +63,9 @@ def read_jpeg(body: bytes) -> Reading:
     at, size, orientation = 2, (0, 0), 0
     for _ in _steps("JPEG segments"):
         at = body.find(b"\xff", at)  # decoders skip what stands between segments, and fill bytes
-        if at < 0:
+        if at < 0 or at + 4 > len(body):
             raise _torn(body)
-        marker = _number(body, at + 1, 1, "big")
+        marker = body[at + 1]
         if marker == 0xFF:
             at += 1
             continue
@@ -74,7 +74,7 @@ def read_jpeg(body: bytes) -> Reading:
             continue
         if marker in {0xDA, 0xD9}:
             break
-        length = _number(body, at + 2, 2, "big")
+        length = body[at + 2] << 8 | body[at + 3]
         if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:
             size = _number(body, at + 7, 2, "big"), _number(body, at + 5, 2, "big")
         elif marker == 0xE1 and not orientation and body.startswith(b"Exif\0\0", at + 4):
@@ -123,10 +123,13 @@ def read_gif(body: bytes) -> Reading:
             continue
         else:
             raise DataError("bad_header", f"no GIF block begins with {kind:#04x}, at byte {at}")
-        while length := _number(body, at, 1, "little"):
-            at += 1 + length
+        length = 1
+        while length:
             next(steps)
-        at += 1
+            if at >= len(body):
+                raise _torn(body)
+            length = body[at]
+            at += 1 + length
     if not frames:
         raise DataError("bad_header", "a GIF without a frame")
     return Reading(width, height, animated=frames > 1)
@@ -227,14 +230,17 @@ def _directory(body: bytes) -> Iterator[tuple[int, int]]:
 
 def read_heif(body: bytes) -> Reading:
     """Read an AVIF or HEIC: boxes as far as the metadata, and the largest picture in them."""
-    at, meta = 0, b""
+    at, meta, has_media = 0, b"", False
     for _ in _steps("HEIF boxes"):
         if at == len(body):
             break
         size, kind = _box(body, at)
         if kind == b"meta":
             meta = body[at : at + size]
+        has_media |= kind == b"mdat"
         at += size
+    if not has_media and b"idat" not in meta:
+        raise _torn(body)
     sizes = [_extents(meta, at) for at in _places(meta, b"ispe") if at + 16 <= len(meta)]
     width, height = max(sizes, key=lambda sides: sides[0] * sides[1], default=(0, 0))
     turns = {meta[at + 4] & 3 for at in _places(meta, b"irot") if at + 4 < len(meta)}
