@@ -22,7 +22,11 @@ FRAME = {"setup.cfg", "pyproject.toml", "README.md", "LICENSE"}
 IMPORT_ALONE = """
 import importlib, json, sys
 blocked, modules = json.load(sys.stdin)
-sys.modules.update(dict.fromkeys(blocked))
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in blocked:
+            raise ModuleNotFoundError(f"No module named {name!r} in the base install", name=name)
+sys.meta_path.insert(0, Absent())
 for module in modules:
     importlib.import_module(module)
 """
