@@ -12,6 +12,9 @@ from typing import Literal
 
 import pycurl
 
+Reached = Literal["nothing", "address", "server"]
+"""How far a transfer came: no address was found, an address was, the request was sent."""
+
 _TLS_FAULTS = frozenset(
     {
         pycurl.E_SSL_CONNECT_ERROR,
@@ -44,7 +47,7 @@ _NEVER = frozenset({"bad_url", "bad_redirect", "blocked_address", "too_large", "
 _PASSING_STATUS = frozenset({408, 425, 429})
 
 
-def transport_reason(code: int, os_error: int, reached: Literal["nothing", "address", "server"]) -> str:
+def transport_reason(code: int, os_error: int, reached: Reached) -> str:
     """Name libcurl's error ``code``, given the system's error number and how far the transfer had come."""
     if code == pycurl.E_OPERATION_TIMEDOUT:
         return {"nothing": "dns_timeout", "address": "connect_timeout", "server": "timeout"}[reached]

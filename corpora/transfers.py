@@ -17,13 +17,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
-from typing import Literal
 
 import pycurl
 
 from .addresses import AllowList
 from .errors import ConfigError
-from .failures import status_reason, transport_reason
+from .failures import Reached, status_reason, transport_reason
 from .urls import Target
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -160,8 +159,9 @@ class Line:
 
     def _fault(self, code: int) -> str:
         curl = self.curl
-        if curl.getinfo(pycurl.PRETRANSFER_TIME) > 0:  # first: on a kept connection no name was looked up
-            reached: Literal["nothing", "address", "server"] = "server"
+        # libcurl's times are no guide: on a kept connection no name is looked up, and 8.23 dates what never began.
+        if curl.getinfo(pycurl.REQUEST_SIZE):
+            reached: Reached = "server"
         else:
             reached = "address" if curl.getinfo(pycurl.NAMELOOKUP_TIME) else "nothing"
         return transport_reason(code, curl.getinfo(pycurl.OS_ERRNO), reached)

@@ -22,6 +22,7 @@ class Exchange(BaseHTTPRequestHandler):
     """One connection; ``do_GET`` runs a request after another on it."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or every response waits 40 ms for an acknowledgement
     server: Web
 
     def setup(self) -> None:
@@ -98,7 +99,12 @@ def reply(status: int = 200, body: bytes = b"", **headers: str) -> Page:
 def in_turn(*pages: Page) -> Page:
     """One page after the other; the last one stays."""
     left = list(pages)
-    return lambda exchange: (left.pop(0) if len(left) > 1 else left[0])(exchange)
+
+    def next_page(exchange: Exchange) -> None:
+        page = left.pop(0) if len(left) > 1 else left[0]
+        page(exchange)
+
+    return next_page
 
 
 def redirect(location: str, status: int = 302) -> Page:
@@ -125,6 +131,16 @@ def flood(exchange: Exchange) -> None:
     exchange.end_headers()
     while not exchange.server.closing.is_set():
         exchange.wfile.write(b"4000\r\n" + bytes(0x4000) + b"\r\n")
+
+
+def slow(page: Page, seconds: float) -> Page:
+    """The same, after a while."""
+
+    def wait(exchange: Exchange) -> None:
+        exchange.server.closing.wait(seconds)
+        page(exchange)
+
+    return wait
 
 
 def cut(body: bytes, length: int) -> Page:

@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from functools import cache
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -23,13 +24,15 @@ REASONS = {"empty", "html", "not_an_image", "truncated", "bad_header", "too_many
 def picture(size: tuple[int, int] = SIZE, mode: str = "RGB", shift: int = 0) -> Image.Image:
     """A gradient, so that no format stores it in nothing."""
     width, height = size
-    across = Image.frombytes("L", size, bytes((5 * x + 3 * y + shift) % 256 for y in range(height) for x in range(width)))
+    across = Image.frombytes(
+        "L", size, bytes((5 * x + 3 * y + shift) % 256 for y in range(height) for x in range(width))
+    )
     return across.convert(mode)
 
 
-def encoded(format: str, image: Image.Image | None = None, **options: object) -> bytes:
+def encoded(format: str, image: Image.Image | None = None, **options: Any) -> bytes:
     out = io.BytesIO()
-    (image or picture()).save(out, format, **options)  # type: ignore[arg-type]
+    (image or picture()).save(out, format, **options)
     return out.getvalue()
 
 
@@ -39,11 +42,11 @@ def exif(orientation: int) -> bytes:
     return tags.tobytes()
 
 
-def turned(format: str, orientation: int, **options: object) -> bytes:
+def turned(format: str, orientation: int, **options: Any) -> bytes:
     return encoded(format, exif=exif(orientation), **options)
 
 
-def frames(format: str, **options: object) -> bytes:
+def frames(format: str, **options: Any) -> bytes:
     more = [picture(shift=40), picture(shift=80)]
     return encoded(format, save_all=True, append_images=more, duration=50, **options)
 
@@ -248,7 +251,9 @@ def test_heic_is_known_by_its_brand_and_its_largest_picture() -> None:
         pytest.param(b"GIF89a" + bytes(7) + b"!\xfe" + b"\1a" * (MAX_STEPS + 9), id="gif sub-blocks"),
         pytest.param(b"GIF89a" + bytes(7 + MAX_STEPS + 9), id="gif padding"),
         pytest.param(bomb_png(9, 9)[:33] + bytes(12) * (MAX_STEPS + 9), id="png chunks"),
-        pytest.param(b"MM\0+\0\x08\0\0" + struct.pack(">QQ", 16, 1 << 60) + bytes(20 * MAX_STEPS + 99), id="bigtiff tags"),
+        pytest.param(
+            b"MM\0+\0\x08\0\0" + struct.pack(">QQ", 16, 1 << 60) + bytes(20 * MAX_STEPS + 99), id="bigtiff tags"
+        ),
         pytest.param(b"\0\0\0\x0cftypavif" + b"\0\0\0\x08free" * (MAX_STEPS + 9), id="avif boxes"),
     ],
 )
