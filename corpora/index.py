@@ -78,7 +78,7 @@ class Index:
 
     def tar_url(self, store: Store) -> str:
         """Where the tar can be opened."""
-        return store.full(self.tar.url) if self.tar.ours else self.tar.url
+        return store.url(self.tar.url) if self.tar.ours else self.tar.url
 
 
 def schema_with(source: pa.Schema) -> pa.Schema:

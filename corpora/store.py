@@ -10,10 +10,11 @@ Price: one extra local copy on object stores; an fsync a file locally.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import os
 import platform
+import re
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ import fsspec
 from .errors import ConfigError, ShardError
 
 SPOOL = ".spool"
-_serial = itertools.count()
+_SPOOLED = re.compile(r"(?P<node>.+)-(?P<pid>\d+)-[0-9a-f]+")
 
 
 class Store:
@@ -57,6 +58,10 @@ class Store:
     def full(self, path: str) -> str:
         """The path as the file system names it."""
         return f"{self._base}/{path}" if path else self._base
+
+    def url(self, path: str) -> str:
+        """The path as any process can open it: absolute when local, else with its protocol."""
+        return self.full(path) if self.local is not None else str(self.fs.unstrip_protocol(self.full(path)))
 
     def check_writable(self) -> None:
         """Create the root and prove that it takes files.
@@ -114,19 +119,32 @@ class Store:
 
         A callable is asked for the path after the block, for names that depend on the content.
         """
-        folder = self.local / SPOOL if self.local is not None else None
-        if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-        name = f"{platform.node()}-{os.getpid()}-{next(_serial)}"
-        spool = folder / name if folder is not None else Path(tempfile.gettempdir()) / f"tamis-{name}"
-        try:
-            with spool.open("w+b") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
+        with self._spooled() as (spool, file):
+            yield file
+            _flush(file)
             self._publish(spool, path if isinstance(path, str) else path())
+
+    @contextlib.contextmanager
+    def _spooled(self) -> Iterator[tuple[Path, IO[bytes]]]:
+        """A file that is gone after the block: beside the data, so that a rename publishes it, or in the temporary folder."""
+        spool = self._new_spool()
+        try:
+            with spool.open("r+b") as file:
+                yield spool, file
         finally:
             spool.unlink(missing_ok=True)
+
+    def _new_spool(self) -> Path:
+        if self.local is None:
+            handle, name = tempfile.mkstemp(prefix="tamis-")
+            os.close(handle)
+            return Path(name)
+        spool = self.local / SPOOL / f"{platform.node()}-{os.getpid()}-{secrets.token_hex(8)}"
+        while True:
+            spool.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # another run's sweep took the empty folder away
+                spool.touch(exist_ok=False)
+                return spool
 
     def _publish(self, spool: Path, path: str) -> None:
         if self.local is None:
@@ -144,50 +162,51 @@ class Store:
 
     def put_json(self, path: str, value: Any) -> None:
         """Write a value as indented JSON with sorted keys."""
-        self.put_atomic(path, (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
+        told = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        self.put_atomic(path, told.encode("utf-8", "backslashreplace"))  # a lone surrogate becomes its JSON escape
 
     def put_if_absent(self, path: str, data: bytes) -> bool:
         """Write ``data`` unless ``path`` exists; whether it was written. Atomic against other writers."""
         if self.local is None:
             try:
                 self.fs.pipe_file(self.full(path), data, mode="create")
-            except FileExistsError:
-                return False
+            except OSError:  # not every server answers "it exists" in the words that become FileExistsError
+                if self.exists(path):
+                    return False
+                raise
             return True
         target = self.local / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, spool = tempfile.mkstemp(dir=target.parent, prefix=SPOOL)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(spool, target)  # unlike rename, fails when the name is taken
-        except FileExistsError:
-            return False
-        finally:
-            Path(spool).unlink()
+        with self._spooled() as (spool, file):
+            file.write(data)
+            _flush(file)
+            try:
+                os.link(spool, target)  # unlike rename, fails when the name is taken
+            except FileExistsError:
+                return False
         _sync_folder(target.parent)
         return True
 
     def append_line(self, path: str, line: str) -> None:
         """Append one line to a log file; local stores only append, object stores get a file a line elsewhere."""
         if self.local is None:
-            self.fs.pipe_file(self.full(f"{path}.d/{platform.node()}-{os.getpid()}-{next(_serial)}"), line.encode())
+            name = f"{path}.d/{platform.node()}-{os.getpid()}-{secrets.token_hex(8)}"
+            self.fs.pipe_file(self.full(name), line.encode("utf-8", "backslashreplace"))
             return
         target = self.local / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("a", encoding="utf-8") as file:
+        with target.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(line + "\n")
 
     def sweep(self) -> None:
         """Remove what killed processes of this machine left in the spool."""
-        if self.local is None or not (self.local / SPOOL).is_dir():
+        if self.local is None:
             return
-        for leftover in (self.local / SPOOL).iterdir():
-            node, pid, _ = leftover.name.rsplit("-", 2)
-            if node == platform.node() and not _alive(int(pid)):
-                leftover.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # nothing was written, or another run swept it
+            for leftover in (self.local / SPOOL).iterdir():
+                found = _SPOOLED.fullmatch(leftover.name)
+                if found and found["node"] == platform.node() and not _alive(int(found["pid"])):
+                    leftover.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # not empty: another run is writing
             (self.local / SPOOL).rmdir()
 
@@ -246,6 +265,11 @@ class RangeReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _flush(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

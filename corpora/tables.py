@@ -7,8 +7,9 @@ sorted key-value metadata. The same table gives the same bytes from any process.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,7 +26,7 @@ META = b"tamis"
 def write_table(store: Store, path: str, table: pa.Table, meta: Mapping[str, Any]) -> None:
     """Commit ``table`` with ``meta`` (JSON-able) in its file metadata."""
     described = json.dumps(meta, sort_keys=True, separators=(",", ":")).encode()
-    table = table.replace_schema_metadata({META: described})
+    table = table.replace_schema_metadata({META: described}).combine_chunks()  # pages are cut where chunks are
     with store.commit(path) as file:
         pq.write_table(
             table,
@@ -53,27 +54,33 @@ def read_table(store: Store, path: str, columns: Sequence[str] | None = None) ->
     Raises:
         ShardError: the file is not a table of ours.
     """
-    with store.open(path) as source:
-        try:
-            file = pq.ParquetFile(source)
-            table = file.read(columns=list(columns) if columns is not None else None, use_threads=False)
-        except pa.ArrowInvalid as error:
-            raise ShardError(
-                f"{store.root}/{path} is not readable parquet ({error}); remove it to have it made again"
-            ) from error
+    with _readable(store, path) as source:
+        file = pq.ParquetFile(source)
+        table = file.read(columns=list(columns) if columns is not None else None, use_threads=False)
         return table.replace_schema_metadata(None), metadata_of(file.schema_arrow)
 
 
 def read_meta(store: Store, path: str) -> dict[str, Any]:
     """Only the metadata of a committed table."""
-    with store.open(path) as source:
+    with _readable(store, path) as source:
         return metadata_of(pq.read_schema(source))
 
 
 def count_rows(store: Store, path: str) -> int:
     """The rows of a committed table, from its footer."""
-    with store.open(path) as source:
+    with _readable(store, path) as source:
         return int(pq.read_metadata(source).num_rows)
+
+
+@contextmanager
+def _readable(store: Store, path: str) -> Iterator[IO[bytes]]:
+    with store.open(path) as source:
+        try:
+            yield source
+        except (pa.ArrowException, OSError) as error:  # broken pages are an OSError
+            raise ShardError(
+                f"{store.root}/{path} is not readable parquet ({error}); remove it to have it made again"
+            ) from error
 
 
 def metadata_of(schema: pa.Schema) -> dict[str, Any]:
