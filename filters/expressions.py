@@ -83,6 +83,7 @@ class Expr:
 
 
 TRUE = Expr("constant", value="true")
+FALSE = Expr("constant", value="false")
 NULL = Expr("constant", value="null")
 REST = Expr("rest")
 

@@ -29,7 +29,7 @@ import pyarrow.compute as pc
 from ..corpora.errors import ConfigError, FatalError
 from .criteria import columns_of
 from .execution import Frame, Values, stream
-from .expressions import NULL, Expr, leaves
+from .expressions import FALSE, NULL, Expr, leaves
 from .policies import Rules
 
 Scan: TypeAlias = Callable[[Sequence[str]], Iterator["pa.Table"]]
@@ -82,7 +82,7 @@ def resolve_firsts(
         if first.value not in clusters:
             raise ConfigError(f"{first}: there are no clusters of duplicates.{first.value}; run its dedup stage first")
         among, *keys = first.args
-        wanted = {"among": Expr("call", (among, _FALSE), "coalesce")}
+        wanted = {"among": Expr("call", (among, FALSE), "coalesce")}
         wanted |= {f"key{place}": key.args[0] for place, key in enumerate(keys)}
         order = "".join(f"key{i} {'desc' if k.op == 'descending' else 'asc'} nulls last, " for i, k in enumerate(keys))
         judged = _Known(rules, constants, firsts).scanned(scan, wanted, "uid")
@@ -111,9 +111,6 @@ def judge(
             pc.and_kleene, (verdicts[part.column] for part in policy.conjuncts), everything
         )
     return pa.table(verdicts)
-
-
-_FALSE = Expr("constant", value="false")
 
 
 @dataclass(frozen=True)

@@ -177,7 +177,7 @@ class _Reader:
         name = getattr(to.this, "name", "")
         if not isinstance(to, exp.DataType) or name not in TYPES or to.expressions:
             raise ConfigError(
-                f"{self.what}: cannot cast to {shortened(str(to))}; types are {', '.join(dict.fromkeys(TYPES.values()))}"
+                f"{self.what}: cannot cast to {sql_of(to)}; types are {', '.join(dict.fromkeys(TYPES.values()))}"
             )
         return Expr("cast", (self.expr(subject),), TYPES[name])
 

@@ -96,14 +96,13 @@ def compile_rules(
         check_name(name, "policy", schema)
     scope = Scope(frozenset(schema.names), frozenset(criteria), frozenset(duplicates))
     made = {name: _policy(name, text, scope, schema) for name, text in policies.items()}
-    roots = [criterion.expr for criterion in read.values()]
-    roots += [part.expr for policy in made.values() for part in policy.conjuncts]
+    parts = [part.expr for policy in made.values() for part in policy.conjuncts]
     order = _Order(read)
-    for root in roots:
-        order.visit(root)
+    for tree in [*(Expr("criterion", value=name) for name in read), *parts]:
+        order.visit(tree)
     quantiles = tuple(expr for expr in order.found if expr.op == "quantile")
     firsts = tuple(expr for expr in order.found if expr.op == "first_of")
-    columns = {*columns_of(*roots), *(["uid"] if firsts else [])}
+    columns = {*columns_of(*parts, *(criterion.expr for criterion in read.values())), *(["uid"] if firsts else [])}
     return Rules(read, made, quantiles, firsts, tuple(sorted(columns)))
 
 
