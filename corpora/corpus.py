@@ -90,7 +90,7 @@ def storable(data_type: pa.DataType) -> pa.DataType:
     """The type in which a source column is kept: bool, int64, double or string."""
     if pa.types.is_boolean(data_type):
         return pa.bool_()
-    if pa.types.is_integer(data_type):
+    if pa.types.is_integer(data_type) and data_type != pa.uint64():  # hashes: neither int64 nor double holds them
         return pa.int64()
     if pa.types.is_floating(data_type) or pa.types.is_decimal(data_type):
         return pa.float64()

@@ -144,12 +144,8 @@ def _spill_rows(source: ListSource, schema: pa.Schema, seed: int) -> Iterator[di
 
 
 def _request(record: Record, uid: str, schema: pa.Schema) -> dict[str, Any]:
-    extra = {SOURCE_PREFIX + f.name: _cast(record.extra.get(f.name), f.type) for f in schema}
+    extra = {SOURCE_PREFIX + name: record.extra.get(name) for name in schema.names}
     return {"uid": uid, "url": record.url, "captions": list(record.captions), **extra}
-
-
-def _cast(value: Any, data_type: pa.DataType) -> Any:
-    return value if value is None or not pa.types.is_string(data_type) else str(value)
 
 
 def _batches(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
