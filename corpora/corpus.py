@@ -44,7 +44,7 @@ def create(store: Store, name: str, source_schema: pa.Schema) -> Corpus:
     """Make a corpus, or open the one that is there.
 
     Raises:
-        ConfigError: the folder holds a corpus of another name.
+        ConfigError: the folder holds a corpus of another name, or one that keeps other source columns.
     """
     manifest = {
         "name": name,
@@ -59,6 +59,11 @@ def create(store: Store, name: str, source_schema: pa.Schema) -> Corpus:
             f"{store.root!r} holds the corpus {corpus.name!r}, the recipe's name is {name!r}: "
             "name another folder under `corpus:`, or use that name"
         )
+    if corpus.source_schema != source_schema:
+        raise ConfigError(
+            f"{store.root!r} keeps the source columns {_told(corpus.source_schema)}, this recipe gives "
+            f"{_told(source_schema)}: name another folder under `corpus:`, or restore `keep:`"
+        )
     return corpus
 
 
@@ -70,13 +75,21 @@ def open_corpus(store: Store) -> Corpus:
     """
     if not store.exists(MANIFEST):
         raise ConfigError(f"no corpus in {store.root!r} (no {MANIFEST}); make one with `tamis fetch RECIPE`")
-    manifest: dict[str, Any] = store.read_json(MANIFEST)
-    if manifest["format_version"] > FORMAT_VERSION:
+    try:
+        manifest: dict[str, Any] = store.read_json(MANIFEST)
+        name, version, columns = (manifest[key] for key in ("name", "format_version", "source_columns"))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigError(f"{MANIFEST} in {store.root!r} was not written by tamis; name another folder") from error
+    if version > FORMAT_VERSION:
         raise ConfigError(
-            f"{store.root!r} has format {manifest['format_version']}, this tamis reads up to {FORMAT_VERSION}: upgrade tamis"
+            f"{store.root!r} has format {version}, this tamis reads up to {FORMAT_VERSION}: upgrade tamis"
         )
-    schema = pa.schema([(name, _TYPES[type_name]) for name, type_name in manifest["source_columns"]])
-    return Corpus(store, manifest["name"], schema)
+    schema = pa.schema([(column, _TYPES[type_name]) for column, type_name in columns])
+    return Corpus(store, name, schema)
+
+
+def _told(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name} ({field.type})" for field in schema) or "(none)"
 
 
 def _type_name(data_type: pa.DataType) -> str:
