@@ -20,7 +20,8 @@ import numpy as np
 import pyarrow as pa
 
 from ..corpora.errors import ConfigError, DataError
-from ..models.clip_source import ClipSource, digest, image_size, model_config, preprocess
+from ..models.clip_source import ClipSource, image_size, model_config, preprocess
+from ..models.clip_weights import digest
 from .scorer import FULL, Column, Device, Needs, Sample, Scorer
 
 if TYPE_CHECKING:

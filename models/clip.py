@@ -27,7 +27,17 @@ from torch import Tensor, nn
 from torch.serialization import pickle as torch_pickle  # type: ignore[attr-defined]  # for its error alone
 
 from ..corpora.errors import ConfigError
-from .clip_source import EMBEDDED, ClipSource, Preprocess, checkpoint, model_config, open_clip, preprocess, tiny_asset
+from .clip_source import (
+    EMBEDDED,
+    ClipSource,
+    Preprocess,
+    first_line,
+    library,
+    model_config,
+    preprocess,
+    tiny_asset,
+)
+from .clip_weights import checkpoint
 
 Precision = Literal["fp32", "bf16", "fp16"]
 _AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -93,44 +103,42 @@ def load(source: ClipSource, device: str = "cpu", precision: Precision = "fp32")
 
 def _network(source: ClipSource) -> nn.Module:
     if source.weights == EMBEDDED:
-        network: nn.Module = open_clip().CLIP(**model_config(source))
+        network: nn.Module = library().CLIP(**model_config(source))
         network.load_state_dict(load_safetensors(tiny_asset("safetensors")))
         return network
-    weights = None if source.seed is not None else checkpoint(source)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(source.seed or 0)
-        network = _untrained(source)
-    if weights is not None:
-        _fill(network, weights, source.architecture)
-    return network
+    if source.seed is not None:
+        return _created(source)
+    weights = checkpoint(source)
+    found = _shapes(weights)
+    try:
+        return _created(source, weights)
+    except (RuntimeError, KeyError, ValueError) as error:
+        expected = {name: tuple(value.shape) for name, value in _created(source).state_dict().items()}
+        told = f"clip weights {weights} do not fit {source.architecture}: {_difference(found, expected)}"
+        raise ConfigError(told) from error
 
 
-def _untrained(source: ClipSource) -> nn.Module:
-    """Build the architecture; a Hugging Face text tower is described by a local folder where one is named."""
+def _created(source: ClipSource, weights: Path | None = None) -> nn.Module:
+    """Have open_clip build the architecture, and fill it from a file; without one the weights follow from the seed.
+
+    A Hugging Face text tower is described by a local folder where one is named.
+    """
     text = model_config(source)["text_cfg"]
-    overrides: dict[str, Any] = {}
+    options: dict[str, Any] = {"load_weights": weights is not None, "weights_only": True, "pretrained_text": False}
     folder = Path(source.tokenizer or source.weights)
     if "hf_model_name" in text and (folder / "config.json").is_file():
-        overrides["text_cfg"] = {**text, "hf_model_name": str(folder), "hf_model_pretrained": False}
+        options["text_cfg"] = {**text, "hf_model_name": str(folder), "hf_model_pretrained": False}
+    file = None if weights is None or source.is_folder else str(weights)
     try:
-        network: nn.Module = open_clip().create_model(
-            source.architecture, load_weights=False, pretrained_text=False, weights_only=True, **overrides
-        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(source.seed or 0)
+            network: nn.Module = library().create_model(source.architecture, file, **options)
     except OSError as error:
         raise ConfigError(
-            f"clip text tower {text.get('hf_model_name')}: its description could not be had ({str(error).splitlines()[0]}); "
-            "put its config.json into the folder that tokenizer names"
+            f"clip text tower {text.get('hf_model_name')}: its description could not be had "
+            f"({first_line(error)}); put its config.json into the folder that tokenizer names"
         ) from error
     return network
-
-
-def _fill(network: nn.Module, path: Path, architecture: str) -> None:
-    found = _shapes(path)
-    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    try:
-        open_clip().load_checkpoint(network, str(path), weights_only=True)
-    except (RuntimeError, KeyError, ValueError) as error:
-        raise ConfigError(f"clip weights {path} do not fit {architecture}: {_difference(found, expected)}") from error
 
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -144,9 +152,10 @@ def _shapes(path: Path) -> Shapes:
                 return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, torch_pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ConfigError(f"clip weights {path}: not a weights file ({str(error).splitlines()[0]})") from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else {}
-    shapes = {name: tuple(value.shape) for name, value in state.items() if isinstance(value, Tensor)}
+        raise ConfigError(f"clip weights {path}: not a weights file ({first_line(error)})") from error
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    named = state.items() if isinstance(state, dict) else ()
+    shapes = {name: tuple(value.shape) for name, value in named if isinstance(value, Tensor)}
     if not shapes:
         raise ConfigError(f"clip weights {path}: expected tensors by name, found none")
     return shapes

@@ -21,7 +21,6 @@ Price: reading one JSON file; torch is imported only where a hub tag or a file's
 from __future__ import annotations
 
 import difflib
-import hashlib
 import importlib.util
 import json
 from collections.abc import Mapping
@@ -39,7 +38,6 @@ DEFAULT_MODEL = "ViT-B-32"
 RANDOM = "random:"
 WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 FOLDER_CONFIG = "open_clip_config.json"
-FOLDER_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
 INSTALL = "pip install 'tamis[clip]'"
 
 _PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode")
@@ -95,7 +93,7 @@ def tiny_asset(suffix: str) -> bytes:
     return files(__package__).joinpath("assets", f"tiny_clip.{suffix}").read_bytes()
 
 
-def open_clip() -> Any:
+def library() -> Any:
     """The open_clip module.
 
     Raises:
@@ -106,6 +104,11 @@ def open_clip() -> Any:
     except ImportError as error:
         raise ConfigError(f"CLIP needs open_clip and torch ({error}): {INSTALL}") from error
     return module
+
+
+def first_line(error: Exception) -> str:
+    """What an error of a library says, without the pages that may follow."""
+    return (str(error) or type(error).__name__).partition("\n")[0]
 
 
 @lru_cache(maxsize=32)
@@ -160,11 +163,11 @@ def _named_config(model: str) -> Mapping[str, Any]:
     if model in {path.stem for path in shipped.glob("*.json")}:
         config: Mapping[str, Any] = json.loads((shipped / f"{model}.json").read_text(encoding="utf-8"))
         return config
-    known = open_clip().list_models()
+    known = library().list_models()
     if model not in known:
         near = difflib.get_close_matches(model, known, n=4) or known[:4]
         raise ConfigError(f"clip model {model!r} is not known to open_clip; near it: {', '.join(near)}")
-    registered: Mapping[str, Any] = open_clip().get_model_config(model)
+    registered: Mapping[str, Any] = library().get_model_config(model)
     return registered
 
 
@@ -187,11 +190,11 @@ def preprocess(source: ClipSource) -> Preprocess:
 
 
 def _defaults() -> dict[str, Any]:
-    return dict(vars(open_clip().transform.PreprocessCfg()))
+    return dict(vars(library().transform.PreprocessCfg()))
 
 
 def _published_preprocess(source: ClipSource) -> dict[str, Any]:
-    published = open_clip().pretrained
+    published = library().pretrained
     tags = published.list_pretrained_tags_by_model(source.architecture)
     if not source.is_path and source.seed is None:
         tags = [source.weights]
@@ -204,84 +207,3 @@ def _published_preprocess(source: ClipSource) -> dict[str, Any]:
             f"and its {FOLDER_CONFIG}"
         )
     return choices[0] if choices else {}
-
-
-def checkpoint(source: ClipSource) -> Path:
-    """The weights file on this machine; a hub tag is downloaded by open_clip, unless it was before.
-
-    Raises:
-        ConfigError: it is not there, or cannot be downloaded.
-    """
-    path = Path(source.weights)
-    if source.is_folder:
-        found = [path / name for name in FOLDER_WEIGHTS if (path / name).is_file()]
-        if not found:
-            raise ConfigError(f"clip weights {path}: the folder has none of {', '.join(FOLDER_WEIGHTS)}")
-        return found[0]
-    if not source.is_path:
-        return _downloaded(source)
-    if not path.is_file():
-        raise ConfigError(f"clip weights {path}: no such file")
-    if path.suffix not in WEIGHT_SUFFIXES:
-        raise ConfigError(f"clip weights {path}: expected one of {', '.join(WEIGHT_SUFFIXES)}")
-    return path
-
-
-def _downloaded(source: ClipSource) -> Path:
-    published, model, tag = open_clip().pretrained, source.architecture, source.weights
-    config = published.get_pretrained_cfg(model, tag)
-    if not config:
-        tags = published.list_pretrained_tags_by_model(model)
-        raise ConfigError(
-            f"clip weights {tag!r}: neither a file nor a tag of {model}, whose tags are {', '.join(tags) or '(none)'}"
-        )
-    if bool(config.get("quick_gelu")) != bool(model_config(source).get("quick_gelu")):
-        raise ConfigError(
-            f"clip weights {tag!r} and model {model!r} differ in QuickGELU: {_gelu_twin(model)} fits them"
-        )
-    try:
-        return Path(published.download_pretrained(config))
-    except (OSError, RuntimeError) as error:
-        place = config.get("hf_hub") or config.get("url")
-        raise ConfigError(
-            f"clip weights {tag!r} of {model}: could not be had from {place} ({error}); download them on another machine "
-            "and give the file or folder as weights, or use weights: embedded for a demonstration"
-        ) from error
-
-
-def _gelu_twin(model: str) -> str:
-    return model.removesuffix("-quickgelu") if model.endswith("-quickgelu") else f"{model}-quickgelu"
-
-
-def digest(source: ClipSource) -> str:
-    """SHA-256, in hex, of what the measurement rests on beside the settings.
-
-    That is the weights file; for ``random`` the seed and the architecture; and where a folder gives configuration or
-    tokenizer, the names and digests of its small files too.
-    """
-    if source.weights == EMBEDDED:
-        return hashlib.sha256(tiny_asset("safetensors")).hexdigest()
-    if source.seed is not None:
-        weights = hashlib.sha256(f"{source.weights} {source.architecture}".encode()).hexdigest()
-    else:
-        weights = _file_digest(checkpoint(source))
-    folders = [source.weights] if source.is_folder else []
-    folders += [source.tokenizer] if source.tokenizer else []
-    lines = [f"{path.name} {_file_digest(path)}" for folder in folders for path in _small_files(Path(folder))]
-    return hashlib.sha256("\n".join([weights, *lines]).encode()).hexdigest() if lines else weights
-
-
-def _small_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix in {".json", ".txt", ".model"})
-
-
-def _file_digest(path: Path) -> str:
-    stat = path.stat()
-    return _digest_of(path, stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=64)
-def _digest_of(path: Path, size_bytes: int, modified_ns: int) -> str:
-    """Size and time are part of the key, so that a file that was replaced is read again."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

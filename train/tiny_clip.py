@@ -18,7 +18,7 @@ import io
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from open_clip import CLIP
 from open_clip.loss import ClipLoss
 from open_clip.tokenizer import SimpleTokenizer
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from ..corpora.drawn.scenes import Scene, describe, draw, other_caption, random_scene
@@ -45,6 +45,7 @@ CONFIG: dict[str, Any] = {
 }
 CAPTIONS_PER_SCENE = 4
 EVALUATE_EVERY = 100
+HELD_OUT = 500
 _PREPROCESS = Preprocess((64, 64), (0.5,) * 3, (0.25,) * 3, "bicubic", "shortest")
 
 
@@ -117,7 +118,7 @@ def train(steps: int, scenes: int, batch: int, seed: int, log: Path) -> CLIP:
     started = time.perf_counter()
     rng = np.random.default_rng([seed, 1])
     pixels, captions = training_pairs(scenes, rng)
-    unseen = held_out(500, np.random.default_rng([seed, 2]))
+    unseen = held_out(HELD_OUT, np.random.default_rng([seed, 2]))
     model, loss_of = new_model(captions, seed).to(memory_format=torch.channels_last), ClipLoss()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
@@ -146,7 +147,7 @@ def _rate(step: int, steps: int) -> float:
     return min((step + 1) / 150, 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Train and write ``tiny_clip.safetensors`` (half precision), ``tiny_clip.json`` and ``tiny_clip.jsonl``."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--out", type=Path, required=True)
@@ -154,12 +155,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--scenes", type=int, default=16_000)
     parser.add_argument("--batch", type=int, default=192)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     log = options.out / "tiny_clip.jsonl"
     model = train(options.steps, options.scenes, options.batch, options.seed, log)
     weights = {name: value.half().contiguous() for name, value in model.state_dict().items()}
-    save_file(weights, options.out / "tiny_clip.safetensors")
+    (options.out / "tiny_clip.safetensors").write_bytes(save(weights))
     (options.out / "tiny_clip.json").write_text(json.dumps(CONFIG, indent=1) + "\n", encoding="utf-8")
 
 
