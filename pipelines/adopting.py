@@ -17,14 +17,13 @@ from ..corpora.errors import ConfigError, DataError
 from ..corpora.index import TarFile, path_of, schema_with, write_index
 from ..corpora.plan import PLAN, Plan, shard_name
 from ..corpora.sharding import LEDGER_SCHEMA, account, tar_path
-from ..corpora.sources.shards import TarSource, adopt, hash_tar, open_tar, unpack, without_duplicates
+from ..corpora.sources.shards import COMPRESSED, TarSource, adopt, hash_tar, open_tar, unpack, without_duplicates
 from ..corpora.store import Store
 from ..corpora.tables import read_table, write_table
 from .job import Job, StageResult, Work, run_map
 from .recipe import ShardsBlock
 
 STAGE = "fetch"
-COMPRESSED = (".tar.gz", ".tgz")
 
 
 def adopt_tars(job: Job, block: ShardsBlock) -> StageResult:
@@ -75,10 +74,10 @@ def _draft(shard: str) -> str:
 
 
 def _taken(store: Store, shards: list[str], finished: set[str]) -> dict[str, set[str]]:
-    """For each shard, its uids that an earlier shard has: the first in plan order wins."""
+    """For each shard, its uids that another has: finished shards keep theirs, then the first in plan order wins."""
     seen: set[bytes] = set()
     taken: dict[str, set[str]] = defaultdict(set)
-    for shard in shards:
+    for shard in sorted(shards, key=lambda shard: shard not in finished):
         path = path_of(shard) if shard in finished else _draft(shard)
         uids = set(read_table(store, path, ["uid"])[0]["uid"].to_pylist()) - {None}
         for uid in uids:

@@ -19,18 +19,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..corpora.index import path_of
 from ..corpora.store import Store
-from ..corpora.tables import read_meta, write_table
-from ..filters.judging import (
-    Rules,
-    Winners,
-    account,
-    add_accounts,
-    compile_rules,
-    judge,
-    resolve_firsts,
-    resolve_quantiles,
-)
+from ..corpora.tables import count_rows, read_meta, write_table
+from ..filters.judging import Winners, judge, resolve_firsts, resolve_quantiles
+from ..filters.ledger import account, combined
+from ..filters.policies import Rules, compile_rules
 from ..filters.scorer import digest8
 from .columns import WideTable, wide_table
 from .dedup import corpus_digest, read_clusters
@@ -88,11 +82,15 @@ def decide(job: Job) -> StageResult:
     scan = wide.scan(shards)
     constants = resolve_quantiles(rules, scan)
     firsts = resolve_firsts(rules, constants, scan, read_clusters(job, wide, corpus) if rules.firsts else {})
-    task = DecideTask(job.store, wide, rules, constants, firsts, digest, parts)
+    task = DecideTask(job.store, wide, rules, constants, firsts, digest, _placed(job.store, parts))
     result = run_map(job, STAGE, task, Work(list(parts), 0, "rows", "rows"))
     if not result.poison:
-        funnels = add_accounts([value["funnels"] for value in sorted(result.values, key=lambda v: str(v["part"]))])
-        told = {"policies": funnels, "constants": constants, "rules": rules.canonical(), "parts": list(parts)}
+        told = {
+            "policies": combined(value["funnels"] for value in result.values),
+            "constants": constants,
+            "rules": rules.canonical(),
+            "parts": list(parts),
+        }
         job.store.put_json(ledger_path, told)
     return replace(result, seconds=time.perf_counter() - started)
 
@@ -101,6 +99,23 @@ def parts_of(shards: Sequence[str]) -> dict[str, list[str]]:
     """Runs of shards that are judged together, by name."""
     runs = [list(shards[start : start + SHARDS_A_PART]) for start in range(0, len(shards), SHARDS_A_PART)]
     return {f"{run[0]}-{run[-1]}": run for run in runs}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Shards that are judged together, and the place of their first row in the corpus."""
+
+    shards: Sequence[str]
+    start: int
+
+
+def _placed(store: Store, parts: Mapping[str, Sequence[str]]) -> dict[str, Part]:
+    placed: dict[str, Part] = {}
+    start = 0
+    for name, shards in parts.items():
+        placed[name] = Part(shards, start)
+        start += sum(count_rows(store, path_of(shard)) for shard in shards)
+    return placed
 
 
 @dataclass(frozen=True)
@@ -113,7 +128,7 @@ class DecideTask:
     constants: Mapping[str, Any]
     firsts: Mapping[str, Winners]
     digest: str
-    parts: Mapping[str, list[str]]
+    parts: Mapping[str, Part]
 
     def setup(self) -> None:
         """Nothing to load."""
@@ -125,29 +140,24 @@ class DecideTask:
             return dict(read_meta(self.store, path)["account"])
         return self._judge(item, path, self.parts[item])
 
-    def _judge(self, part: str, path: str, shards: list[str]) -> dict[str, Any]:
-        read = [self.wide.read(shard, ["removed", *self.rules.columns]) for shard in shards]
+    def _judge(self, name: str, path: str, part: Part) -> dict[str, Any]:
+        read = [self.wide.read(shard, ["removed", *self.rules.columns]) for shard in part.shards]
         table = pa.concat_tables([one for one, _ in read])
         present = pc.invert(table["removed"])
-        verdicts = judge(self.rules, self.constants, self.firsts, table)
+        verdicts = judge(self.rules, self.constants, self.firsts, table, part.start)
         sizes = [one.num_rows for one, _ in read]
-        place = _places(table["uid"], shards, sizes)
-        told = {"part": part, "rows": table.num_rows, "funnels": account(self.rules, verdicts.filter(present))}
+        place = _places(table["uid"], part.shards, sizes)
+        told = {"part": name, "rows": table.num_rows, "funnels": account(self.rules, verdicts.filter(present))}
         meta = {"indexes": [digest for _, digest in read]}
-        for policy in self.rules.policies:
-            kept = pc.and_(pc.fill_null(verdicts[policy_column(policy)], False), present)
+        for policy in self.rules.policies.values():
+            kept = pc.and_(pc.fill_null(verdicts[policy.column], False), present)
             selected = place.filter(kept)
             selected = selected.append_column("multiplicity", pa.array([1] * selected.num_rows, pa.int32()))
-            write_table(self.store, f"selections/{policy}-{self.digest}/{part}.parquet", selected, meta)
-        for name in verdicts.column_names:
-            place = place.append_column(name, verdicts[name])
+            write_table(self.store, f"selections/{policy.name}-{self.digest}/{name}.parquet", selected, meta)
+        for column in verdicts.column_names:
+            place = place.append_column(column, verdicts[column])
         write_table(self.store, path, place, {**meta, "account": told})
         return told
-
-
-def policy_column(policy: str) -> str:
-    """The verdict column that holds a policy's own verdict."""
-    return f"policy.{policy}"
 
 
 def _places(uids: pa.ChunkedArray, shards: Sequence[str], sizes: Sequence[int]) -> pa.Table:
