@@ -18,18 +18,18 @@ from PIL import Image, ImageDraw
 
 from .fonts import Font
 
-MIN_TEXT_PX = 18.0
+MIN_TEXT_PX = 16.0
 """The least size of letters (the em square's side) after warping: what spotters read without upscaling."""
 
 MAX_TILT_DEGREES = 12.0
-MAX_PULL = 0.05
+MAX_PULL = 0.06
 """How far perspective pulls a corner, as a share of the sheet's sides."""
 
 Colour = tuple[int, int, int]
 Points = NDArray[np.float64]
 
 _LUMA = np.array([0.299, 0.587, 0.114])
-_LEAST_CONTRAST = 110  # grey levels between letters and ground
+_LEAST_CONTRAST = 80  # grey levels between letters and ground
 _LINE_HEIGHT = 1.2  # of the font's size
 
 

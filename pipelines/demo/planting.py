@@ -201,7 +201,7 @@ def _content(kind: Kind, seed: tuple[int, int], chinese: float, rng: np.random.G
     match seen:
         case "poster":
             poster = random_poster(rng, "zh" if rng.random() < chinese else "en")
-            picture, site = Picture(poster, max(width, 300), max(height, 240), seed), "poster"
+            picture, site = Picture(poster, max(width, 240), max(height, 240), seed), "poster"
         case "photograph":
             picture, site = Picture(_photograph(rng), width, height, seed), "photo"
         case "sign":  # upright: the board then lies outside the central square, where the figures are
