@@ -18,7 +18,7 @@ from sqlglot import exp
 
 from ..corpora.errors import ConfigError
 from .expressions import NULL, REST, TRUE, Expr, walk
-from .syntax import condition, near, shortened, sort_keys, sql_of
+from .syntax import condition, near, shortened, sort_keys
 from .vocabulary import ALLOWED, BINARY, FUNCTIONS, LIKE, LOGIC, TYPES
 
 MAX_DEPTH = 80
@@ -40,22 +40,23 @@ def parse(text: str, scope: Scope, what: str) -> Expr:
     Raises:
         ConfigError: the text does not parse, names something unknown, or uses anything that is not on the list.
     """
-    return _Reader(scope, what).expr(condition(text, what))
+    return _Reader(scope, what, text).expr(condition(text, what))
 
 
 class _Reader:
     """Turns sqlglot nodes into ``Expr``, one rule a node type."""
 
-    def __init__(self, scope: Scope, what: str) -> None:
+    def __init__(self, scope: Scope, what: str, text: str) -> None:
         self.scope = scope
         self.what = what
+        self.text = text
         self.known = [*scope.criteria, *scope.columns]
         self.depth = 0
 
     def expr(self, node: exp.Expression) -> Expr:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise ConfigError(f"{self.what}: nested deeper than {MAX_DEPTH}; split it into several criteria")
+            raise self.error(f"nested deeper than {MAX_DEPTH}", "; split it into several criteria")
         found = self.rule(node)
         self.depth -= 1
         return found
@@ -72,22 +73,25 @@ class _Reader:
             return self.like(node)
         rule = getattr(self, f"read_{kind.__name__.lower()}", None)
         if rule is None:
-            raise self.refusal(kind.__name__.lower(), node)
+            raise self.refusal(kind.__name__.lower())
         found: Expr = rule(node)
         return found
 
-    def refusal(self, name: str, node: exp.Expression) -> ConfigError:
-        return ConfigError(f"{self.what}: {name} is not allowed, found {sql_of(node)}; {ALLOWED}")
+    def error(self, message: str, remedy: str = "") -> ConfigError:
+        return ConfigError(f"{self.what}: {message}, found in {shortened(self.text)}{remedy}")
+
+    def refusal(self, name: str) -> ConfigError:
+        return self.error(f"{name} is not allowed", f"; {ALLOWED}")
 
     def args(self, node: exp.Expression, names: str, ignored: str = "") -> list[exp.Expression]:
         """The operands under ``names``; anything else that is set on the node is refused."""
         wanted = names.split()
         for key, value in node.args.items():
             if value and key not in wanted and key not in ignored.split():
-                raise self.refusal(f"{key} in {type(node).__name__.lower()}", node)
+                raise self.refusal(f"{key} in {type(node).__name__.lower()}")
         found = [node.args.get(name) for name in wanted]
         if not all(isinstance(value, exp.Expression) for value in found):
-            raise self.refusal(f"an incomplete {type(node).__name__.lower()}", node)
+            raise self.refusal(f"an incomplete {type(node).__name__.lower()}")
         return [value for value in found if value is not None]
 
     def chain(self, node: exp.Expression, kind: type[exp.Expression]) -> Expr:
@@ -113,26 +117,26 @@ class _Reader:
     def literal(self, node: exp.Expression, role: str) -> Expr:
         found = self.expr(node)
         if found.op != "string":
-            raise ConfigError(f"{self.what}: {role} must be text in single quotes, found {shortened(str(found))}")
+            raise self.error(f"{role} must be text in single quotes, not {shortened(str(found))}")
         return found
 
     def read_column(self, node: exp.Expression) -> Expr:
         parts = [node.args[key] for key in ("catalog", "db", "table", "this") if node.args.get(key)]
         if not all(isinstance(part, exp.Identifier) for part in parts):
-            raise self.refusal("*", node)
+            raise self.refusal("*")
         name = ".".join(str(part.this) for part in parts)
         if name in self.scope.criteria:
             return Expr("criterion", value=name)
         if name in self.scope.columns:
             return Expr("column", value=name)
-        raise ConfigError(f"{self.what}: there is no column or criterion {name}{near(name, self.known)}")
+        raise self.error(f"there is no column or criterion {name}", near(name, self.known))
 
     def read_literal(self, node: exp.Expression) -> Expr:
         value = str(node.this)
         if node.args.get("is_string"):
             return Expr("string", value=value)
         if not re.fullmatch(r"(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", value):
-            raise self.refusal("this number", node)
+            raise self.refusal("this number")
         return Expr("number", value=value.lower())
 
     def read_boolean(self, node: exp.Expression) -> Expr:
@@ -150,14 +154,14 @@ class _Reader:
     def read_is(self, node: exp.Expression) -> Expr:
         subject, against = map(self.expr, self.args(node, "this expression"))
         if against.op != "constant":
-            raise self.refusal("is with anything but null, true or false", node)
+            raise self.refusal("is with anything but null, true or false")
         return Expr("is", (subject,), against.value)
 
     def read_in(self, node: exp.Expression) -> Expr:
         subject = self.args(node, "this", "expressions")[0]
         items = tuple(map(self.expr, node.expressions))
         if not items:
-            raise self.refusal("in without a list", node)
+            raise self.refusal("in without a list")
         return Expr("in", (self.expr(subject), *items))
 
     def read_between(self, node: exp.Expression) -> Expr:
@@ -176,8 +180,8 @@ class _Reader:
         subject, to = self.args(node, "this to", "safe")
         name = getattr(to.this, "name", "")
         if not isinstance(to, exp.DataType) or name not in TYPES or to.expressions:
-            raise ConfigError(
-                f"{self.what}: cannot cast to {sql_of(to)}; types are {', '.join(dict.fromkeys(TYPES.values()))}"
+            raise self.error(
+                f"cannot cast to {name or 'this type'}", f"; types are {', '.join(dict.fromkeys(TYPES.values()))}"
             )
         return Expr("cast", (self.expr(subject),), TYPES[name])
 
@@ -194,15 +198,14 @@ class _Reader:
         if name == "first_of":
             return self.first_of(node)
         if name not in FUNCTIONS:
-            hint = near(name, FUNCTIONS)
-            raise ConfigError(f"{self.what}: the function {name} is not allowed, found {sql_of(node)}{hint}")
+            raise self.error(f"the function {name} is not allowed", near(name, FUNCTIONS))
         return self.call(name, node)
 
     def call(self, name: str, node: exp.Expression) -> Expr:
         args = tuple(map(self.expr, node.expressions))
         least, most = FUNCTIONS[name]
         if not least <= len(args) <= most:
-            raise ConfigError(f"{self.what}: {name} takes {least} to {most} arguments, found {sql_of(node)}")
+            raise self.error(f"{name} takes {least} to {most} arguments")
         if name == "regexp_matches":
             for pattern in node.expressions[1:]:
                 self.literal(pattern, "a regular expression and its options")
@@ -212,7 +215,7 @@ class _Reader:
         given, named = self.named(node, {"by", "among"})
         rank = self.expr(given[1]) if len(given) == 2 else NULL
         if rank.op != "number" or not 0 <= Decimal(rank.value) <= 1:
-            raise ConfigError(f"{self.what}: expected quantile(column, q) with q in [0, 1], found {sql_of(node)}")
+            raise self.error("expected quantile(column, q) with q in [0, 1]")
         measured, by = self.expr(given[0]), self.expr(named["by"]) if "by" in named else NULL
         among = self.expr(named["among"]) if "among" in named else TRUE
         self.only_columns((measured, by), "quantile")
@@ -223,10 +226,9 @@ class _Reader:
         given, named = self.named(node, {"order", "among"})
         target = given[0] if len(given) == 1 else None
         if not isinstance(target, exp.Column) or target.table != "duplicates" or target.args.get("db"):
-            raise ConfigError(f"{self.what}: expected first_of(duplicates.<method>, ...), found {sql_of(node)}")
+            raise self.error("expected first_of(duplicates.<method>, ...)")
         if target.name not in self.scope.duplicates:
-            hint = near(target.name, self.scope.duplicates)
-            raise ConfigError(f"{self.what}: there is no duplicates method {target.name}{hint}")
+            raise self.error(f"there is no duplicates method {target.name}", near(target.name, self.scope.duplicates))
         keys = self.keys(named["order"]) if "order" in named else ()
         among = self.expr(named["among"]) if "among" in named else REST
         self.only_columns(keys, "the order of first_of")
@@ -238,7 +240,7 @@ class _Reader:
         for key in sort_keys(self.literal(node, "order").value, f"{self.what}, order"):
             self.args(key, "this", "desc nulls_first")
             if key.args.get("nulls_first"):
-                raise ConfigError(f"{self.what}: nulls always come last, found {sql_of(key)}; order by coalesce(...)")
+                raise self.error("nulls first is not allowed", "; nulls always come last, order by coalesce(...)")
             found.append(Expr("descending" if key.args.get("desc") else "ascending", (self.expr(key.this),)))
         return tuple(found)
 
@@ -252,7 +254,9 @@ class _Reader:
             elif arg.this.name in names - named.keys():
                 named[arg.this.name] = arg.expression
             else:
-                raise ConfigError(f"{self.what}: expected {' or '.join(sorted(names))} once, found {sql_of(arg)}")
+                raise self.error(
+                    f"{arg.this.name} := ... is unknown here, or given twice", f"; allowed: {', '.join(sorted(names))}"
+                )
         return given, named
 
     def only_columns(self, exprs: tuple[Expr, ...], role: str) -> None:
@@ -262,4 +266,4 @@ class _Reader:
     def refuse_inside(self, expr: Expr, forbidden: set[str], role: str) -> None:
         for inner in walk(expr):
             if inner.op in forbidden:
-                raise ConfigError(f"{self.what}: {role} cannot hold a {inner.op}, found {shortened(str(inner))}")
+                raise self.error(f"{role} cannot hold a {inner.op}, as {shortened(str(inner))}")

@@ -25,6 +25,7 @@ MAX_CHARACTERS = 10_000
 class _Parser(DuckDB.Parser):  # type: ignore[misc, valid-type]
     FUNCTIONS: ClassVar[dict[str, Any]] = {}
     NO_PAREN_FUNCTIONS: ClassVar[dict[str, Any]] = {}
+    NO_PAREN_FUNCTION_PARSERS: ClassVar = {"CASE": DuckDB.Parser.NO_PAREN_FUNCTION_PARSERS["CASE"]}
     FUNCTION_PARSERS: ClassVar = {name: DuckDB.Parser.FUNCTION_PARSERS[name] for name in ("CAST", "TRY_CAST")}
 
 
@@ -45,12 +46,7 @@ def sort_keys(text: str, what: str) -> list[exp.Ordered]:
 
 def shortened(text: str) -> str:
     """What was found, as a message quotes it."""
-    return f"`{text[:80]}{'...' if len(text) > 80 else ''}`"
-
-
-def sql_of(node: exp.Expression) -> str:
-    """What was found, when it is a node."""
-    return shortened(node.sql(dialect="duckdb", unsupported_level=ErrorLevel.IGNORE))
+    return f"`{text[:200]}{'...' if len(text) > 200 else ''}`"
 
 
 def near(name: str, known: Collection[str]) -> str:
@@ -68,14 +64,14 @@ def _tree(text: str, into: type[exp.Condition | exp.Order], what: str) -> exp.Ex
     try:
         tokens = dialect.tokenize(text)
         _refuse_tokens(tokens, what)
-        [tree] = _Parser(dialect=dialect, error_level=ErrorLevel.IMMEDIATE).parse_into(into, tokens, text)
+        trees = _Parser(dialect=dialect, error_level=ErrorLevel.IMMEDIATE).parse_into(into, tokens, text)
     except SqlglotError as error:
         raise ConfigError(f"{what}: cannot read {shortened(text)} as one expression ({_why(error)})") from None
     except RecursionError:
         raise ConfigError(f"{what}: nested too deeply; flatten it, or split it into several criteria") from None
-    if not isinstance(tree, exp.Expression):
-        raise ConfigError(f"{what}: the text is empty; write an expression, or `true`")
-    return tree
+    if len(trees) != 1 or not isinstance(trees[0], exp.Expression):
+        raise ConfigError(f"{what}: found no expression in {shortened(text)}; write one, or `true`")
+    return trees[0]
 
 
 def _refuse_tokens(tokens: Sequence[Token], what: str) -> None:
