@@ -16,9 +16,8 @@ import io
 import struct
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Literal
 
 import numpy as np
 import simplejpeg
@@ -35,30 +34,21 @@ from PIL import (
 )
 
 from ..corpora.errors import DataError
+from ..corpora.sniffing import MAX_PIXELS, ImageHeader, inspect
 from .scorer import FULL, Pixels
-
-MAX_PIXELS = 1 << 26
-"""67 megapixels: above it an image is refused, for 200 MB of RGB is more than a worker should give one row."""
 
 MAX_JPEG_SCANS = 100
 """An honest progressive JPEG has about ten scans; thousands of empty ones cost minutes a kilobyte."""
 
-_MAX_JPEG_SEGMENTS = 256
-_ORIENTATION_TAG = 0x0112
-
-_Opener = Callable[[io.BytesIO], ImageFile.ImageFile]
-
-_SIGNATURES: tuple[tuple[int, bytes, _Opener], ...] = (
-    (0, b"\xff\xd8\xff", JpegImagePlugin.JpegImageFile),
-    (0, b"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
-    (0, b"GIF8", GifImagePlugin.GifImageFile),
-    (8, b"WEBP", WebPImagePlugin.WebPImageFile),
-    (4, b"ftypavi", AvifImagePlugin.AvifImageFile),
-    (0, b"BM", BmpImagePlugin.BmpImageFile),
-    (0, b"II*\0", TiffImagePlugin.TiffImageFile),
-    (0, b"MM\0*", TiffImagePlugin.TiffImageFile),
-)
-"""Where the signature stands, the signature, and the class that reads the rest."""
+_OPENERS: Mapping[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
+    "avif": AvifImagePlugin.AvifImageFile,
+    "bmp": BmpImagePlugin.BmpImageFile,
+    "gif": GifImagePlugin.GifImageFile,
+    "jpeg": JpegImagePlugin.JpegImageFile,
+    "png": PngImagePlugin.PngImageFile,
+    "tiff": TiffImagePlugin.TiffImageFile,
+    "webp": WebPImagePlugin.WebPImageFile,
+}
 
 _PILLOW_FAULTS = (
     OSError,
@@ -90,16 +80,28 @@ def scale_for(width: int, height: int, format: str, need: int) -> int:
 def decode(encoded: bytes, denominator: int = 1, max_pixels: int = MAX_PIXELS) -> Pixels:
     """Decode to upright RGB, shape (height, width, 3), scaled by ``1 / denominator`` if it is a JPEG.
 
+    A JPEG in which libjpeg finds damage is broken, though viewers show it (with a smear, mostly).
+
     Raises:
         DataError: ``too_many_pixels`` by the header, ``truncated``, or ``broken_image`` for everything else.
     """
-    opener = next((o for at, sign, o in _SIGNATURES if encoded.startswith(sign, at)), None)
-    if opener is None:
-        raise DataError("broken_image", f"no known image signature in {encoded[:12]!r}")
-    if opener is JpegImagePlugin.JpegImageFile:
-        return _decode_jpeg(encoded, denominator, max_pixels)
+    header = _inspect(encoded, max_pixels)
+    if header.format == "jpeg":
+        return _upright(_decode_jpeg(encoded, denominator, max_pixels), header.orientation)
     with _pillow_faults():
-        return _decode_pillow(opener, encoded, max_pixels)
+        return _decode_pillow(encoded, header, max_pixels)
+
+
+def _inspect(encoded: bytes, max_pixels: int) -> ImageHeader:
+    try:
+        header = inspect(encoded, max_pixels)
+    except DataError as error:
+        if error.reason in {"too_many_pixels", "truncated"}:
+            raise
+        raise DataError("broken_image", str(error)) from error
+    if header.format not in _OPENERS:
+        raise DataError("broken_image", f"there is no decoder for {header.format}")
+    return header
 
 
 def _decode_jpeg(encoded: bytes, denominator: int, max_pixels: int) -> Pixels:
@@ -109,34 +111,33 @@ def _decode_jpeg(encoded: bytes, denominator: int, max_pixels: int) -> Pixels:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(encoded)
         _check_size(width, height, max_pixels)
         least_height, least_width = -(-height // denominator), -(-width // denominator)
-        if colours == "CMYK":
-            with _pillow_faults():
-                pixels = _decode_cmyk(encoded, (least_width, least_height))
-        else:
-            pixels = simplejpeg.decode_jpeg(encoded, "RGB", False, False, least_height, least_width, denominator)
+        if colours != "CMYK":
+            pixels: Pixels = simplejpeg.decode_jpeg(
+                encoded, "RGB", min_height=least_height, min_width=least_width, min_factor=denominator
+            )
+            return pixels
     except ValueError as error:
         raise _data_error(error) from error
-    return _upright(pixels, _orientation(_jpeg_exif(encoded)))
+    with _pillow_faults():
+        return _decode_cmyk(encoded, (least_width, least_height))
 
 
 def _decode_cmyk(encoded: bytes, size: tuple[int, int]) -> Pixels:
     with _silent():
         image = JpegImagePlugin.JpegImageFile(io.BytesIO(encoded))
     image.draft("CMYK", size)
-    return np.asarray(image.convert("RGB"))
+    return np.array(image.convert("RGB"))
 
 
-def _decode_pillow(opener: _Opener, encoded: bytes, max_pixels: int) -> Pixels:
+def _decode_pillow(encoded: bytes, header: ImageHeader, max_pixels: int) -> Pixels:
+    tiff = header.format == "tiff"
     with _silent():
-        image = opener(io.BytesIO(encoded))
+        image = _OPENERS[header.format](io.BytesIO(encoded))
         _check_size(*image.size, max_pixels)
-        if image.format == "TIFF":  # warns while it loads; also turns itself upright, so that no orientation is left
+        if tiff:  # warns while it loads, and turns itself upright
             image.load()
     image.load()
-    pixels = _on_white(image)
-    exif = image.info.get("exif", b"")
-    upright = image.format == "TIFF" or not isinstance(exif, bytes)
-    return pixels if upright else _upright(pixels, _orientation(exif.removeprefix(b"Exif\0\0")))
+    return _on_white(image) if tiff else _upright(_on_white(image), header.orientation)
 
 
 def _on_white(image: ImageFile.ImageFile) -> Pixels:
@@ -149,38 +150,13 @@ def _on_white(image: ImageFile.ImageFile) -> Pixels:
         rgba = image.convert("RGBA")
         canvas = Image.new("RGB", rgba.size, "white")
         canvas.paste(rgba, mask=rgba)
-        return np.asarray(canvas)
-    return np.asarray(image.convert("RGB"))
+        return np.array(canvas)
+    return np.array(image.convert("RGB"))
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise DataError("too_many_pixels", f"{width} x {height} px is more than {max_pixels} pixels")
-
-
-def _jpeg_exif(encoded: bytes) -> bytes:
-    """The TIFF block of the first EXIF segment before the first scan, or nothing."""
-    at = 2
-    for _ in range(_MAX_JPEG_SEGMENTS):
-        marker, length = encoded[at : at + 2], int.from_bytes(encoded[at + 2 : at + 4], "big")
-        if marker[:1] != b"\xff" or marker == b"\xff\xda" or length < 2:
-            break
-        if marker == b"\xff\xe1" and encoded.startswith(b"Exif\0\0", at + 4):
-            return encoded[at + 10 : at + 2 + length]
-        at += 2 + length
-    return b""
-
-
-def _orientation(tiff: bytes) -> int:
-    """EXIF orientation, 1 to 8, from the first directory of a TIFF block; 1 when there is none or it makes no sense."""
-    order: Literal["little", "big"] = "little" if tiff.startswith(b"II") else "big"
-    start = int.from_bytes(tiff[4:8], order)
-    entries = int.from_bytes(tiff[start : start + 2], order)
-    for at in range(start + 2, min(start + 2 + 12 * entries, len(tiff)), 12):
-        if int.from_bytes(tiff[at : at + 2], order) == _ORIENTATION_TAG:
-            value = int.from_bytes(tiff[at + 8 : at + 10], order)
-            return value if 1 <= value <= 8 else 1
-    return 1
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:

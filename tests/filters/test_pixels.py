@@ -130,7 +130,7 @@ def test_pixel_limit_is_read_from_the_header_before_decoding() -> None:
         return len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
 
     size = (60_000).to_bytes(4, "big") * 2
-    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size + b"\x08\x02\0\0\0") + chunk(b"IDAT", zlib.compress(b"\0" * 9))
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size + b"\x08\x02\0\0\0") + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
     jpeg = bytearray(encode(picture(), "JPEG"))
     at = jpeg.index(b"\xff\xc0") + 5
     jpeg[at : at + 4] = (60_000).to_bytes(2, "big") * 2
@@ -153,6 +153,21 @@ def test_a_cut_file_is_truncated_and_a_foreign_one_broken() -> None:
         with pytest.raises(DataError) as caught:
             decode(foreign)
         assert caught.value.reason in {"broken_image", "truncated"}
+
+
+def test_a_jpeg_with_damaged_pixels_is_broken() -> None:
+    encoded = bytearray(encode(picture(160, 120), "JPEG", quality=90))
+    del encoded[-60:-20]
+    with pytest.raises(DataError) as caught:
+        decode(bytes(encoded))
+    assert caught.value.reason == "broken_image"
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "TIFF", "WEBP"])
+def test_pixels_are_contiguous_and_writable(format: str) -> None:
+    flags = decode(encode(picture(), format)).flags
+    assert flags["C_CONTIGUOUS"]
+    assert flags["WRITEABLE"]
 
 
 def test_a_jpeg_of_endless_scans_is_refused() -> None:
