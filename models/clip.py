@@ -98,7 +98,9 @@ def load(source: ClipSource, device: str = "cpu", precision: Precision = "fp32")
     Raises:
         ConfigError: its weights cannot be had, or do not fit the architecture.
     """
-    return OpenClip(_network(source), model_config(source)["embed_dim"], preprocess(source), device, precision)
+    with torch.random.fork_rng(devices=[]):  # networks are born with random weights
+        network = _network(source)
+    return OpenClip(network, model_config(source)["embed_dim"], preprocess(source), device, precision)
 
 
 def _network(source: ClipSource) -> nn.Module:
@@ -130,9 +132,8 @@ def _created(source: ClipSource, weights: Path | None = None) -> nn.Module:
         options["text_cfg"] = {**text, "hf_model_name": str(folder), "hf_model_pretrained": False}
     file = None if weights is None or source.is_folder else str(weights)
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(source.seed or 0)
-            network: nn.Module = library().create_model(source.architecture, file, **options)
+        torch.default_generator.manual_seed(source.seed or 0)
+        network: nn.Module = library().create_model(source.architecture, file, **options)
     except OSError as error:
         raise ConfigError(
             f"clip text tower {text.get('hf_model_name')}: its description could not be had "
@@ -155,7 +156,7 @@ def _shapes(path: Path) -> Shapes:
         raise ConfigError(f"clip weights {path}: not a weights file ({first_line(error)})") from error
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     named = state.items() if isinstance(state, dict) else ()
-    shapes = {name: tuple(value.shape) for name, value in named if isinstance(value, Tensor)}
+    shapes = {name.removeprefix("module."): tuple(value.shape) for name, value in named if isinstance(value, Tensor)}
     if not shapes:
         raise ConfigError(f"clip weights {path}: expected tensors by name, found none")
     return shapes
