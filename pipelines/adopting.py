@@ -17,7 +17,8 @@ from ..corpora.errors import ConfigError, DataError
 from ..corpora.index import TarFile, path_of, schema_with, write_index
 from ..corpora.plan import PLAN, Plan, shard_name
 from ..corpora.sharding import LEDGER_SCHEMA, account, tar_path
-from ..corpora.sources.shards import COMPRESSED, TarSource, adopt, hash_tar, open_tar, unpack, without_duplicates
+from ..corpora.sources.samples import hash_tar, open_tar, unpack
+from ..corpora.sources.shards import COMPRESSED, TarSource, adopt, without_duplicates
 from ..corpora.store import Store
 from ..corpora.tables import read_table, write_table
 from .job import Job, StageResult, Work, run_map

@@ -1,35 +1,39 @@
 """WebDataset tars that exist already (img2dataset, DataComp, open_clip's), adopted without being rewritten.
 
-A sample is a run of members with one key (the name up to the first dot of its last part, as WebDataset has it). Adopting
-reads each tar once: the index gets the members' ranges in the foreign tar, our uids, and the caption and columns that the
-``.txt`` and ``.json`` members hold. Nothing is written beside foreign tars. A gzipped tar is unpacked once into the corpus.
+The index gets the members' ranges in the foreign tar, our uids, and the caption and columns that the ``.txt`` and ``.json``
+members hold. Nothing is written beside foreign tars. A gzipped tar is unpacked once into the corpus.
+
+Price: a tar is read twice, once for its samples and once for its SHA-256.
 """
 
 from __future__ import annotations
 
-import gzip
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import islice
 from typing import IO, Any
 
 import fsspec
 import pyarrow as pa
 
 from ..errors import ConfigError, DataError
-from ..index import SOURCE_PREFIX, TarFile
+from ..index import SOURCE_PREFIX
 from ..records import uid_of
 from ..sharding import FAILED, FETCHED, describe
 from ..sniffing import inspect
-from ..tars import Member, walk
+from .samples import Group, bytes_of, groups, open_tar, unpack
 
-IMAGE_EXTENSIONS = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "ppm"})
-MAX_TEXT_BYTES = 1 << 20
+IMAGE_EXTENSIONS = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif", "heic"})
 MAX_IMAGE_BYTES = 256 << 20
-BLOCK_BYTES = 4 << 20
 PROBED_SAMPLES = 256
+TAR_ENDINGS = (".tar", ".tar.gz", ".tgz")
+COMPRESSED = (".tar.gz", ".tgz")
+_PROBED_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -47,32 +51,31 @@ class TarSource:
         """
         fs, path = fsspec.core.url_to_fs(self.path)
         if fs.isdir(path):
-            path = f"{path.rstrip('/')}/*.tar*"
-        found = sorted(str(name) for name in fs.glob(path)) if fsspec.core.has_magic(path) else [path]
-        found = [name for name in found if fs.isfile(name)]
+            names = [name for name in fs.ls(path, detail=False) if str(name).lower().endswith(TAR_ENDINGS)]
+        else:
+            names = [path] if fs.isfile(path) else fs.glob(path) if fsspec.core.has_magic(path) else []
+        found = sorted(str(name) for name in names if fs.isfile(name))
         if not found:
             raise ConfigError(f"source.path: no tar matches {self.path!r}; give a tar, a folder of tars or a glob")
         return [str(fs.unstrip_protocol(name)).removeprefix("file://") for name in found]
 
     def schema(self) -> pa.Schema:
-        """The kept fields, typed by the first samples of the first tar: bool, int64, double, else string.
+        """The kept fields, typed by the first samples of the first tar that has any: bool, int64, double, else string.
 
         Raises:
             ConfigError: none of those samples has such a field.
         """
-        seen: dict[str, set[type]] = {}
-        with open_tar(self.files()[0]) as tar:
-            for number, group in enumerate(groups(tar)):
-                if number == PROBED_SAMPLES:
-                    break
-                for name, value in group.fields(tar).items():
-                    seen.setdefault(name, set()).add(type(value))
-        for name in self.keep:
-            if name not in seen:
+        if not self.keep:
+            return pa.schema([])
+        files = self.files()
+        probed = ((name, _probe(name)) for name in files)
+        name, seen = next(((name, seen) for name, seen in probed if seen), (files[0], {}))
+        for wanted in self.keep:
+            if wanted not in seen:
                 raise ConfigError(
-                    f"source.keep: no field {name!r} in {self.files()[0]}; it has {', '.join(sorted(seen))}"
+                    f"source.keep: no field {wanted!r} in {name}; it has {', '.join(sorted(seen)) or 'none'}"
                 )
-        return pa.schema([(name, _arrow_type(seen[name] - {type(None)})) for name in self.keep])
+        return pa.schema([(wanted, _arrow_type(seen[wanted] - {type(None)})) for wanted in self.keep])
 
     def fingerprint(self) -> str:
         """A digest of the tars' names and sizes, and of the fields kept."""
@@ -81,72 +84,19 @@ class TarSource:
         return hashlib.sha256(json.dumps([sizes, self.keep]).encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class Group:
-    """The members of one sample."""
-
-    key: str
-    members: tuple[Member, ...]
-
-    def member(self, extensions: frozenset[str]) -> Member | None:
-        """The first member with one of these endings."""
-        return next((m for m in self.members if m.name.rsplit(".", 1)[-1].lower() in extensions), None)
-
-    def text(self, tar: IO[bytes], ending: str) -> str:
-        """A small text member, or the empty string."""
-        found = self.member(frozenset({ending}))
-        if found is None or found.size > MAX_TEXT_BYTES:
-            return ""
-        return _bytes_of(tar, found).decode("utf-8", "replace")
-
-    def fields(self, tar: IO[bytes]) -> dict[str, Any]:
-        """The ``.json`` member's fields; none when it is missing or not an object."""
-        try:
-            value = json.loads(self.text(tar, "json") or "{}")
-        except (ValueError, RecursionError):
-            return {}
-        return value if isinstance(value, dict) else {}
-
-
-def open_tar(url: str) -> IO[bytes]:
-    """A seekable reader of a foreign tar."""
-    return fsspec.open(url, "rb").open()  # type: ignore[no-any-return]
-
-
-def unpack(url: str, target: IO[bytes]) -> None:
-    """Write the plain tar inside a gzipped one.
-
-    Raises:
-        DataError: it is not gzip, or cut short.
-    """
-    try:
-        with open_tar(url) as raw, gzip.open(raw) as plain:
-            while block := plain.read(BLOCK_BYTES):
-                target.write(block)
-    except (EOFError, gzip.BadGzipFile) as error:
-        raise DataError("truncated_tar", f"{url}: {error}") from error
-
-
-def groups(tar: IO[bytes]) -> Iterator[Group]:
-    """The samples of a tar, in order; raises what ``walk`` raises, after the samples before the fault."""
-    for key, members in groupby(walk(tar), key=lambda member: key_of(member.name)):
-        yield Group(key, tuple(members))
-
-
-def key_of(name: str) -> str:
-    """WebDataset's key: the path with its last part cut at the first dot."""
-    folder, slash, last = name.rpartition("/")
-    return folder + slash + last.split(".", 1)[0]
-
-
-def hash_tar(url: str, tar: IO[bytes], ours: bool) -> TarFile:
-    """Size and SHA-256 of a tar."""
-    digest, size = hashlib.sha256(), 0
-    tar.seek(0)
-    while block := tar.read(BLOCK_BYTES):
-        digest.update(block)
-        size += len(block)
-    return TarFile(url, size, digest.hexdigest(), ours)
+def _probe(url: str) -> dict[str, set[type]]:
+    """The fields of a tar's first samples and the types of their values; none where there is no sample to read."""
+    seen: dict[str, set[type]] = {}
+    with open_tar(url) as raw, tempfile.TemporaryFile(prefix="tamis-tar-") as plain:
+        packed = url.lower().endswith(COMPRESSED)
+        if packed:
+            with contextlib.suppress(DataError):
+                unpack(url, plain, _PROBED_BYTES)
+        with contextlib.suppress(DataError):
+            for group in islice(groups(plain if packed else raw), PROBED_SAMPLES):
+                for name, value in group.fields(plain if packed else raw).items():
+                    seen.setdefault(name, set()).add(type(value))
+    return seen
 
 
 def adopt(tar: IO[bytes], schema: pa.Schema) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -177,11 +127,11 @@ def _row(tar: IO[bytes], group: Group, schema: pa.Schema) -> dict[str, Any]:
         raise DataError("no_image")
     if picture.size > MAX_IMAGE_BYTES:
         raise DataError("too_large")
-    image = _bytes_of(tar, picture)
+    image = bytes_of(tar, picture)
     header = inspect(image)
     fields = group.fields(tar)
-    caption = group.text(tar, "txt") or str(fields.get("caption") or "")
-    url = str(fields.get("url") or "")
+    caption = group.text(tar, "txt") or _storable(fields.get("caption") or "")
+    url = _storable(fields.get("url") or "")
     sha256 = hashlib.sha256(image).hexdigest()
     uid = uid_of("url", url, caption) if url else uid_of("image", sha256, caption)
     source = {SOURCE_PREFIX + f.name: _as_type(fields.get(f.name), f.type) for f in schema}
@@ -202,11 +152,6 @@ def _row(tar: IO[bytes], group: Group, schema: pa.Schema) -> dict[str, Any]:
     }
 
 
-def _bytes_of(tar: IO[bytes], member: Member) -> bytes:
-    tar.seek(member.offset)
-    return tar.read(member.size)
-
-
 def _arrow_type(types: set[type]) -> pa.DataType:
     if types == {bool}:
         return pa.bool_()
@@ -222,14 +167,20 @@ def _as_type(value: Any, data_type: pa.DataType) -> Any:
     if value is None:
         return None
     if pa.types.is_string(data_type):
-        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        return _storable(value)
     if pa.types.is_boolean(data_type):
         return value if isinstance(value, bool) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     if pa.types.is_integer(data_type):
         return value if isinstance(value, int) and abs(value) < 1 << 63 else None
-    return float(value)
+    return float(value) if abs(value) <= sys.float_info.max else None
+
+
+def _storable(value: Any) -> str:
+    """Text as it is, other values as JSON; half of a surrogate pair, which JSON can spell, becomes ``?``."""
+    told = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return told.encode("utf-8", "replace").decode("utf-8")
 
 
 def without_duplicates(
