@@ -1,0 +1,144 @@
+"""Which samples a report shows: those nearest to a criterion's threshold, and an even draw, on both sides of it.
+
+The order of the draw is a hash of the uid, so it is the same in every run, takes no memory and does not follow the order
+of the corpus. Near a threshold is where a human eye can move it; ties there fall back to the hash.
+
+Price: one pass over the uids and the columns that thresholds name; a partition a criterion, side and shard. The choices
+kept are as many as will be shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from .contents import Outcome, Threshold
+from .histograms import numbers, passes
+from .rows import Place, Rows
+
+Way = Literal["near", "random"]
+OUTCOMES: tuple[Outcome, ...] = ("dropped", "passed")
+
+_UID_WORDS = 4
+"""A uid of 32 characters is read as so many 64-bit words."""
+
+
+@dataclass(frozen=True)
+class Quota:
+    """How many samples of each kind a criterion is shown by."""
+
+    near: int
+    random: int
+
+
+@dataclass
+class Picker:
+    """Picks the samples of one criterion (or of the whole corpus, when it has no name)."""
+
+    criterion: str
+    thresholds: Sequence[Threshold]
+    quotas: Mapping[Outcome, Quota]
+    counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
+    _near: dict[Outcome, list[tuple[float, int, Place]]] = field(default_factory=dict)
+    _drawn: dict[Outcome, list[tuple[int, Place]]] = field(default_factory=dict)
+
+    def add(self, rows: Rows) -> None:
+        """Look through one shard."""
+        order = hashes(rows.table["uid"])
+        distance = distances(rows, self.thresholds)
+        passed = passes(rows, self.criterion)
+        for outcome in OUTCOMES:
+            side = passed if outcome == "passed" else ~passed
+            self.counts[outcome] += int(side.sum())
+            quota = self.quotas.get(outcome, Quota(0, 0))
+            self._keep_near(rows, outcome, quota, np.flatnonzero(side & ~np.isnan(distance)), distance, order)
+            self._keep_drawn(rows, outcome, quota, np.flatnonzero(side), order)
+
+    def places(self) -> list[Place]:
+        """All places to show."""
+        return [place for outcome in self.quotas for places in self.picked(outcome).values() for place in places]
+
+    def picked(self, outcome: Outcome) -> dict[Way, list[Place]]:
+        """The places to show, none twice."""
+        near = [place for *_, place in self._near.get(outcome, [])]
+        quota = self.quotas[outcome]
+        room = quota.random + quota.near - len(near)  # what cannot be near is drawn
+        drawn = [place for _, place in self._drawn.get(outcome, []) if place not in near]
+        return {"near": near, "random": drawn[:room]}
+
+    def _keep_near(
+        self,
+        rows: Rows,
+        outcome: Outcome,
+        quota: Quota,
+        chosen: NDArray[np.int64],
+        distance: NDArray[np.float64],
+        order: NDArray[np.uint64],
+    ) -> None:
+        least = _first(chosen, quota.near, distance[chosen], order[chosen])
+        found = [(float(distance[i]), int(order[i]), Place(rows.shard, int(rows.numbers[i]))) for i in least]
+        self._near[outcome] = sorted([*self._near.get(outcome, []), *found])[: quota.near]
+
+    def _keep_drawn(
+        self, rows: Rows, outcome: Outcome, quota: Quota, chosen: NDArray[np.int64], order: NDArray[np.uint64]
+    ) -> None:
+        most = quota.random + 2 * quota.near  # some of the draw may be near already
+        least = _first(chosen, most, order[chosen])
+        found = [(int(order[i]), Place(rows.shard, int(rows.numbers[i]))) for i in least]
+        self._drawn[outcome] = sorted([*self._drawn.get(outcome, []), *found])[:most]
+
+
+def shares(total: int, thresholds: Mapping[str, Sequence[Threshold]]) -> dict[str, dict[Outcome, Quota]]:
+    """Divide ``total`` samples among criteria, sides and ways, as evenly as whole numbers allow.
+
+    >>> shares(5, {"big": [], "quiet": []})["big"]
+    {'dropped': Quota(near=0, random=2), 'passed': Quota(near=0, random=1)}
+    """
+    places: list[tuple[str, Outcome]] = [(name, outcome) for outcome in OUTCOMES for name in thresholds]
+    found: dict[str, dict[Outcome, Quota]] = {name: {} for name in thresholds}
+    for number, (name, outcome) in enumerate(places):
+        mine = total // len(places) + (number < total % len(places))
+        near = mine - mine // 2 if thresholds[name] else 0
+        found[name][outcome] = Quota(near, mine - near)
+    return found
+
+
+def hashes(uids: pa.ChunkedArray) -> NDArray[np.uint64]:
+    """A 64-bit hash a uid (32 characters), in an order of its own."""
+    joined = uids.combine_chunks().cast(pa.binary()).cast(pa.binary(8 * _UID_WORDS))
+    words = np.frombuffer(joined.buffers()[1] or b"", np.uint64).reshape(-1, _UID_WORDS)
+    words = words[joined.offset : joined.offset + len(joined)]
+    mixed = np.zeros(len(words), np.uint64)
+    for column in words.T:
+        mixed = (mixed ^ column) * np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):  # the finaliser of SplitMix64
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    mixed ^= mixed >> np.uint64(31)
+    return mixed
+
+
+def distances(rows: Rows, thresholds: Iterable[Threshold]) -> NDArray[np.float64]:
+    """How far each row is from the nearest threshold, in units of that threshold; NaN where no value is measured."""
+    nearest = np.full(rows.table.num_rows, np.nan)
+    for threshold in thresholds:
+        if threshold.column in rows.table.column_names:
+            unit = abs(threshold.value) or 1.0  # so that 0.01 of a cosine and 10 px of a side can be compared
+            away = np.abs(numbers(rows.table[threshold.column]) - threshold.value) / unit
+            nearest = np.fmin(nearest, away)
+    return nearest
+
+
+def _first(chosen: NDArray[np.int64], most: int, *keys: NDArray[np.float64] | NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Those of ``chosen`` with the least keys, at most ``most``; the first key counts first."""
+    if most == 0 or len(chosen) == 0:
+        return chosen[:0]
+    if len(chosen) > most:
+        bound = np.partition(keys[0], most - 1)[most - 1]
+        inside = keys[0] <= bound
+        chosen, keys = chosen[inside], tuple(key[inside] for key in keys)
+    return chosen[np.lexsort(keys[::-1])][:most]
