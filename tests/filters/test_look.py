@@ -98,6 +98,13 @@ def test_numbers_compare_across_sizes_and_formats() -> None:
             assert other[name] == pytest.approx(first[name], rel=0.03, abs=0.01), name
 
 
+def test_detail_too_fine_for_the_size_is_averaged_away() -> None:
+    checks = np.indices((512, 512)).sum(axis=0) % 2 * 255
+    found = look(encode(Image.fromarray(checks.astype(np.uint8))))
+    assert found["blur"] == 0
+    assert found["brightness"] == pytest.approx(0.5, abs=0.01)
+
+
 def test_small_pictures_are_measured_as_they_are() -> None:
     small = photograph(90, 70)
     found = look(encode(small))
