@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-import scipy.fft
+from numpy.typing import NDArray
 from PIL import Image
 
 from tamis.corpora.drawn import scenes
@@ -35,9 +35,16 @@ def bits(first: str, second: str) -> int:
     return (int(first, 16) ^ int(second, 16)).bit_count()
 
 
+def dct_by_fft(signal: NDArray[np.float64]) -> NDArray[np.float64]:
+    """DCT-II down the columns: the Fourier transform of the signal and its mirror image, turned by half a sample."""
+    length = len(signal)
+    spectrum = np.fft.fft(np.concatenate([signal, signal[::-1]]), axis=0)[:length]
+    return (spectrum * np.exp(-0.5j * np.pi * np.arange(length) / length)[:, None]).real
+
+
 def reference_phash(image: Image.Image) -> str:
     grey = np.asarray(image.convert("L").resize((32, 32), Image.Resampling.LANCZOS), dtype=float)
-    low = scipy.fft.dct(scipy.fft.dct(grey, axis=0), axis=1)[:8, :8]
+    low = dct_by_fft(dct_by_fft(grey).T).T[:8, :8]
     number = 0
     for coefficient in low.ravel():
         number = number << 1 | int(coefficient > np.median(low))
@@ -45,7 +52,7 @@ def reference_phash(image: Image.Image) -> str:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_phash_equals_scipys_transform(seed: int) -> None:
+def test_phash_equals_the_same_by_fourier_transform(seed: int) -> None:
     image = scene(seed, 200 + 17 * seed, 260)
     assert phash(np.asarray(image)) == reference_phash(image)
 
