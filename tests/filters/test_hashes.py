@@ -39,7 +39,8 @@ def dct_by_fft(signal: NDArray[np.float64]) -> NDArray[np.float64]:
     """DCT-II down the columns: the Fourier transform of the signal and its mirror image, turned by half a sample."""
     length = len(signal)
     spectrum = np.fft.fft(np.concatenate([signal, signal[::-1]]), axis=0)[:length]
-    return (spectrum * np.exp(-0.5j * np.pi * np.arange(length) / length)[:, None]).real
+    turned = spectrum * np.exp(-0.5j * np.pi * np.arange(length) / length)[:, None]
+    return np.real(turned).astype(np.float64)
 
 
 def reference_phash(image: Image.Image) -> str:
