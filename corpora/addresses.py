@@ -79,7 +79,7 @@ def verdict(address: str) -> str | None:
     What is no address at all is ``not_an_address``: the caller refuses that too.
     """
     try:
-        parsed = ip_address(address.partition("%")[0])
+        parsed = ip_address(address)
     except ValueError:
         return "not_an_address"
     if isinstance(parsed, IPv4Address):

@@ -12,9 +12,6 @@ from typing import Literal
 
 import pycurl
 
-Reached = Literal["nothing", "address", "server"]
-"""How far a transfer came: no address was found, an address was, the request was sent."""
-
 _TLS_FAULTS = frozenset(
     {
         pycurl.E_SSL_CONNECT_ERROR,
@@ -29,7 +26,6 @@ _TLS_FAULTS = frozenset(
 
 _CURL_REASONS = {
     pycurl.E_URL_MALFORMAT: "bad_url",
-    pycurl.E_COULDNT_RESOLVE_HOST: "dns",
     pycurl.E_COULDNT_RESOLVE_PROXY: "proxy",
     pycurl.E_UNSUPPORTED_PROTOCOL: "bad_response",  # an answer that is no HTTP/1 or 2
     pycurl.E_FILESIZE_EXCEEDED: "too_large",
@@ -43,14 +39,14 @@ _CURL_REASONS = {
     **dict.fromkeys(_TLS_FAULTS, "tls"),
 }
 
-_NEVER = frozenset({"bad_url", "bad_redirect", "blocked_address", "too_large", "too_many_redirects", "tls"})
+_NEVER = frozenset({"bad_url", "bad_redirect", "blocked_address", "dns", "too_large", "too_many_redirects", "tls"})
 _PASSING_STATUS = frozenset({408, 425, 429})
 
 
-def transport_reason(code: int, os_error: int, reached: Reached) -> str:
-    """Name libcurl's error ``code``, given the system's error number and how far the transfer had come."""
+def transport_reason(code: int, os_error: int, sent: bool) -> str:
+    """Name libcurl's error ``code``, given the system's error number and whether the request had been sent."""
     if code == pycurl.E_OPERATION_TIMEDOUT:
-        return {"nothing": "dns_timeout", "address": "connect_timeout", "server": "timeout"}[reached]
+        return "timeout" if sent else "connect_timeout"
     if code == pycurl.E_COULDNT_CONNECT:
         return "connection_refused" if os_error == errno.ECONNREFUSED else "unreachable"
     if code == pycurl.E_SSL_CONNECT_ERROR and os_error == errno.ECONNRESET:

@@ -2,13 +2,13 @@
 
 ``fetch`` pulls requests as it has room for them and yields outcomes as they come, in any order. What an outcome *is*
 depends on the responses alone, never on when they came: reasons are stable names, waits are seeded, and the time in
-which a request waits for its host's turn counts against nobody. A server that drips, hangs or redirects for ever takes
+which a request waits for its host's name and turn counts against nobody. A server that drips, hangs or redirects for ever takes
 one of ``concurrency`` places until its deadline and holds up nothing else.
 
-    requests -> [turns of the host] -> line (one transfer) -> outcome
-                        ^                    |
-                        |                    +-- redirect: a request to that host
-                        +--- back-off wait --+-- passing trouble: another try
+    requests -> [name looked up] -> [turn of the host] -> line (one transfer) -> outcome
+                       ^                                        |
+                       |                                        +-- redirect: a request to that host
+                       +------------- back-off wait ------------+-- passing trouble: another try
 
 Safety: http and https only, at every redirect; the address of every connection is judged (see ``addresses``); bodies,
 redirects and time are bounded; nothing is decompressed, for nothing compressed is asked for.
@@ -29,6 +29,7 @@ import pycurl
 from .addresses import AllowList
 from .errors import DataError
 from .failures import back_off, retry_class
+from .names import Found, Names
 from .transfers import Answer, FetchSettings, Line, Wire
 from .turns import Turns
 from .urls import Target, read_url
@@ -38,6 +39,10 @@ __all__ = ["FetchSettings", "Fetched", "Request", "fetch"]
 _HELD_PER_PLACE = 32
 """Requests that wait for their host or for another try, for each place: a few MB that keep crowded hosts from
 stopping the others."""
+
+
+_NAMES_PER_PLACE = 4
+"""Names that are looked up ahead of the transfers, for each place."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ class _Item:
     redirects: int = 0
     seconds: float = 0.0
     left: float = 0.0
-    fresh_name: bool = False
+    addresses: tuple[str, ...] = ()
 
 
 class _Fetcher:
@@ -102,6 +107,8 @@ class _Fetcher:
         self._source: Iterator[Request] | None = iter(requests)
         self._allow = AllowList.parse(settings.allow_hosts)
         self._wire = Wire(settings.concurrency)
+        self._names = Names(settings.concurrency, self._wire.ring)
+        self._nameless: dict[str, list[_Item]] = {}  # those that wait for a host's addresses
         self._turns: Turns[_Item] = Turns(settings.per_host)
         self._resting: list[tuple[float, int, _Item]] = []  # a heap of (when to try again, serial number, item)
         self._idle: list[Line] = []
@@ -113,6 +120,7 @@ class _Fetcher:
     def run(self) -> Iterator[Fetched]:
         while self._source or self._held or self._ended:
             self._wake()
+            self._take_names()
             self._pull()
             self._start()
             while self._ended:
@@ -128,6 +136,7 @@ class _Fetcher:
         self._busy.clear()
         for line in self._idle:
             line.close()
+        self._names.close()
         self._wire.close()
 
     def _wake(self) -> None:
@@ -136,12 +145,18 @@ class _Fetcher:
         while self._resting and self._resting[0][0] <= now:
             self._begin_try(heapq.heappop(self._resting)[2])
 
+    def _take_names(self) -> None:
+        for host, found in self._names.answered():
+            for item in self._nameless.pop(host):
+                self._address(item, found)
+
     def _pull(self) -> None:
         """Take requests while there are places to start them in."""
         places = self._settings.concurrency
         while (
             self._source
             and len(self._busy) + self._turns.num_ready < places
+            and self._names.num_asked < _NAMES_PER_PLACE * places
             and self._held < _HELD_PER_PLACE * places
             and len(self._ended) < places
         ):
@@ -166,23 +181,34 @@ class _Fetcher:
 
     def _begin_try(self, item: _Item) -> None:
         item.tries += 1
-        item.target, item.redirects = item.first, 0
+        item.target, item.addresses, item.redirects = item.first, (), 0
         item.left = min(self._settings.timeout_seconds, self._settings.deadline_seconds - item.seconds)
         self._line_up(item)
 
     def _line_up(self, item: _Item) -> None:
         target = item.target
-        # Behind a proxy no socket of ours leads to the target, and an address in the URL is all that can be judged.
         if target.literal and self._allow.refusal(target.host, target.port, target.host):
-            self._end(item, "blocked_address")
-        else:
+            self._end(item, "blocked_address")  # here and not only where sockets open: those may lead to a proxy
+        elif target.literal or self._settings.proxy:
             self._turns.ask(target.host, item)
+        elif found := self._names.recall(target.host):
+            self._address(item, found)
+        else:
+            self._nameless.setdefault(target.host, []).append(item)
+            self._names.ask(target.host)
+
+    def _address(self, item: _Item, found: Found) -> None:
+        item.addresses = found.addresses
+        if found.reason is None:
+            self._turns.ask(item.target.host, item)
+        elif not self._rest(item, found.reason):
+            self._end(item, found.reason)
 
     def _start(self) -> None:
         while self._turns.num_ready and len(self._busy) < self._settings.concurrency:
             item = self._turns.take()
             line = self._idle.pop() if self._idle else Line(self._settings, self._allow)
-            line.dial(item.target, item.left, item.fresh_name)
+            line.dial(item.target, item.addresses, item.left)
             self._busy[line.curl] = line, item
             self._wire.start(line.curl)
 
@@ -208,12 +234,12 @@ class _Fetcher:
         if item.redirects > self._settings.max_redirects:
             self._end(item, "too_many_redirects", answer)
         elif item.left > 0:
-            item.target = target
+            item.target, item.addresses = target, ()
             self._line_up(item)
-        elif not self._rest(item, "timeout", 0.0):
+        elif not self._rest(item, "timeout"):
             self._end(item, "timeout", answer)
 
-    def _rest(self, item: _Item, reason: str, retry_after_seconds: float) -> bool:
+    def _rest(self, item: _Item, reason: str, retry_after_seconds: float = 0.0) -> bool:
         """Put an item aside until its next try, if there is to be one."""
         settings = self._settings
         if item.tries > settings.retries or retry_class(reason) == "never":
@@ -223,7 +249,6 @@ class _Fetcher:
         if item.seconds + pause >= settings.deadline_seconds:
             return False
         item.seconds += pause
-        item.fresh_name = reason == "dns"
         self._serial += 1
         heapq.heappush(self._resting, (time.monotonic() + pause, self._serial, item))
         return True

@@ -22,7 +22,6 @@ from .errors import DataError
 MAX_URL_CHARACTERS = 8192
 
 _PORTS = {"http": 80, "https": 443}
-_IGNORED = str.maketrans("", "", "\t\n\r")
 _BLANK = "".join(map(chr, range(33)))
 _NAME = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 _NUMERIC = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
@@ -50,7 +49,7 @@ def read_url(text: str) -> Target:
     """
     if len(text) > MAX_URL_CHARACTERS:
         raise _bad(text, f"is longer than {MAX_URL_CHARACTERS} characters")
-    address, mark, query = text.strip(_BLANK).translate(_IGNORED).partition("?")
+    address, mark, query = text.strip(_BLANK).partition("?")
     try:
         parts = urlsplit(address.replace("\\", "/") + mark + query)
         port = parts.port

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from tamis.corpora.failures import back_off, retry_class, status_reason, transport_reason
 
 NEVER = (
-    *("bad_url", "bad_redirect", "blocked_address", "too_large", "too_many_redirects", "tls"),
+    *("bad_url", "bad_redirect", "blocked_address", "dns", "too_large", "too_many_redirects", "tls"),
     *("http_304", "http_400", "http_401", "http_403", "http_404", "http_410", "http_451"),
 )
 LATER = (
-    *("timeout", "connect_timeout", "dns_timeout", "dns", "reset", "truncated", "empty", "connection_refused"),
+    *("timeout", "connect_timeout", "dns_unavailable", "reset", "truncated", "empty", "connection_refused"),
     *("unreachable", "bad_response", "proxy", "curl_27"),
     *("http_408", "http_425", "http_429", "http_500", "http_502", "http_503", "http_504", "http_520", "http_599"),
 )
@@ -29,26 +29,24 @@ def test_reason_says_whether_to_ask_again(reason: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "os_error", "reached", "reason"),
+    ("code", "os_error", "sent", "reason"),
     [
-        (pycurl.E_OPERATION_TIMEDOUT, 0, "nothing", "dns_timeout"),
-        (pycurl.E_OPERATION_TIMEDOUT, 0, "address", "connect_timeout"),
-        (pycurl.E_OPERATION_TIMEDOUT, 0, "server", "timeout"),
-        (pycurl.E_COULDNT_RESOLVE_HOST, 0, "nothing", "dns"),
-        (pycurl.E_COULDNT_CONNECT, errno.ECONNREFUSED, "address", "connection_refused"),
-        (pycurl.E_COULDNT_CONNECT, errno.EHOSTUNREACH, "address", "unreachable"),
-        (pycurl.E_SSL_CONNECT_ERROR, 0, "address", "tls"),
-        (pycurl.E_SSL_CONNECT_ERROR, errno.ECONNRESET, "address", "reset"),
-        (pycurl.E_PEER_FAILED_VERIFICATION, 0, "address", "tls"),
-        (pycurl.E_PARTIAL_FILE, 0, "server", "truncated"),
-        (pycurl.E_RECV_ERROR, errno.ECONNRESET, "server", "reset"),
-        (pycurl.E_GOT_NOTHING, 0, "server", "reset"),
-        (pycurl.E_FILESIZE_EXCEEDED, 0, "server", "too_large"),
-        (pycurl.E_OUT_OF_MEMORY, 0, "server", "curl_27"),
+        (pycurl.E_OPERATION_TIMEDOUT, 0, False, "connect_timeout"),
+        (pycurl.E_OPERATION_TIMEDOUT, 0, True, "timeout"),
+        (pycurl.E_COULDNT_CONNECT, errno.ECONNREFUSED, False, "connection_refused"),
+        (pycurl.E_COULDNT_CONNECT, errno.EHOSTUNREACH, False, "unreachable"),
+        (pycurl.E_SSL_CONNECT_ERROR, 0, False, "tls"),
+        (pycurl.E_SSL_CONNECT_ERROR, errno.ECONNRESET, False, "reset"),
+        (pycurl.E_PEER_FAILED_VERIFICATION, 0, False, "tls"),
+        (pycurl.E_PARTIAL_FILE, 0, True, "truncated"),
+        (pycurl.E_RECV_ERROR, errno.ECONNRESET, True, "reset"),
+        (pycurl.E_GOT_NOTHING, 0, True, "reset"),
+        (pycurl.E_FILESIZE_EXCEEDED, 0, True, "too_large"),
+        (pycurl.E_OUT_OF_MEMORY, 0, True, "curl_27"),
     ],
 )
-def test_transport_faults_have_names(code: int, os_error: int, reached: str, reason: str) -> None:
-    assert transport_reason(code, os_error, reached) == reason  # type: ignore[arg-type]
+def test_transport_faults_have_names(code: int, os_error: int, sent: bool, reason: str) -> None:
+    assert transport_reason(code, os_error, sent) == reason
 
 
 def test_success_has_no_reason_and_other_statuses_their_number() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import pycurl
 import pytest
 
 from tamis.corpora.errors import ConfigError
@@ -157,7 +158,7 @@ def test_redirect_to_the_metadata_service_is_refused(web: Web) -> None:
     )
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "a.localhost", "0x7f.1"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0x7f.1"])
 def test_redirect_to_another_port_inside_sends_nothing(web: Web, other_web: Web, host: str) -> None:
     web.pages["/"] = redirect(other_web.url("/secret", host))
     other_web.pages["/secret"] = reply(200, BODY)
@@ -167,7 +168,7 @@ def test_redirect_to_another_port_inside_sends_nothing(web: Web, other_web: Web,
 
 
 INSIDE = (
-    *("127.0.0.1", "localhost", "LOCALHOST.", "x.localhost", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0"),
+    *("127.0.0.1", "localhost", "LOCALHOST.", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0"),
     *("１２７.0.0.1", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]"),
 )
 
@@ -275,6 +276,12 @@ def test_body_beyond_the_limit_is_not_read(web: Web, page: Any) -> None:
     assert got.bytes <= 65_536 + (1 << 17)
 
 
+def test_endless_body_ends_where_libcurl_counts_announced_bytes_only(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pycurl, "MAXFILESIZE_LARGE", pycurl.MAXCONNECTS)  # as libcurl did before 8.4
+    web.pages["/"] = flood
+    assert fetch_one(web.url("/"), settings(web, max_bytes=65_536)).reason == "too_large"
+
+
 def test_body_of_exactly_the_limit_is_taken(web: Web) -> None:
     web.pages["/"] = reply(200, BODY)
     assert fetch_one(web.url("/"), settings(web, max_bytes=len(BODY))).body == BODY
@@ -334,11 +341,63 @@ def test_server_that_accepts_nobody_is_a_connect_timeout() -> None:
         for client in waiting:
             client.close()
     assert (got.reason, got.http_status) == ("connect_timeout", None)
+    assert got.seconds < 4
 
 
-def test_unknown_name_is_dns() -> None:
-    got = fetch_one("http://no-such-host.invalid/", settings(retries=1))
-    assert (got.reason, got.http_status, got.tries) == ("dns", None, 2)
+Hosts = dict[str, list[str] | int]
+
+
+@pytest.fixture
+def hosts(monkeypatch: pytest.MonkeyPatch) -> Hosts:
+    """Names that exist in this test: their addresses, or the resolver's error; all others do not exist."""
+    known: Hosts = {}
+
+    def getaddrinfo(host: str, *_: Any, **__: Any) -> list[tuple[Any, ...]]:
+        found = known.get(host, socket.EAI_NONAME)
+        if isinstance(found, int):
+            raise socket.gaierror(found, "refused")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in found]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return known
+
+
+def test_unknown_name_is_final_and_a_busy_resolver_is_not(hosts: Hosts) -> None:
+    hosts["busy.example"] = socket.EAI_AGAIN
+    unknown, busy = fetch_all(["http://unknown.example/", "http://busy.example/"], settings(retries=2))
+    assert (unknown.reason, unknown.http_status, unknown.tries) == ("dns", None, 1)
+    assert (busy.reason, busy.http_status, busy.tries) == ("dns_unavailable", None, 3)
+
+
+def test_name_is_asked_at_its_own_address(web: Web, hosts: Hosts) -> None:
+    hosts["images.example"] = ["127.0.0.1"]
+    web.pages["/"] = reply(200, BODY)
+    assert fetch_one(web.url("/", "images.example"), settings(web)).body == BODY
+    assert web.headers["Host"] == f"images.example:{web.port}"
+
+
+def test_name_that_leads_inside_is_refused(web: Web, hosts: Hosts) -> None:
+    hosts["rebound.example"] = ["127.0.0.1"]
+    hosts["inner.example"] = ["10.0.0.7", "::1", "fe80::1%lo"]
+    urls = [web.url("/", "rebound.example"), "http://inner.example/"]
+    assert {f.reason for f in fetch_all(urls, settings())} == {"blocked_address"}
+    assert web.connections == 0
+
+
+def test_second_address_is_asked_where_the_first_is_refused(web: Web, hosts: Hosts) -> None:
+    hosts["two.example"] = ["169.254.169.254", "127.0.0.1"]
+    web.pages["/"] = reply(200, BODY)
+    assert fetch_one(web.url("/", "two.example"), settings(web)).body == BODY
+
+
+def test_redirect_looks_the_new_name_up(web: Web, hosts: Hosts) -> None:
+    hosts["old.example"] = hosts["new.example"] = ["127.0.0.1"]
+    web.pages["/old"] = redirect(web.url("/new", "new.example"))
+    web.pages["/lost"] = redirect(web.url("/new", "unknown.example"))
+    web.pages["/new"] = reply(200, BODY)
+    moved, lost = fetch_all([web.url("/old", "old.example"), web.url("/lost", "old.example")], settings(web))
+    assert (moved.body, moved.final_url) == (BODY, web.url("/new", "new.example"))
+    assert (lost.reason, lost.tries) == ("dns", 1)
 
 
 def test_untrusted_certificate_is_refused(secure_web: Web) -> None:
