@@ -87,6 +87,9 @@ def test_an_honest_caption_called_a_parrot_is_counted() -> None:
 def test_a_copy_left_out_of_its_cluster_breaks_its_group() -> None:
     assert _changed("cluster", None, set(_urls("copy", 1)))["copies_grouped"] == 7 / 8
     assert _changed("cluster", "another", set(_urls("copy", 1)))["copies_grouped"] == 7 / 8
+    group = next(one.copy_group for one in LIST if one.copy_group)
+    members = {one.url(BASE) for one in LIST if one.copy_group == group}
+    assert _changed("cluster", None, members)["copies_grouped"] == 7 / 8  # all alike, and yet in no cluster
     assert _changed("cluster", None, set(_urls("copy")))["copies_grouped"] is None
 
 
