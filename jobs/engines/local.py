@@ -1,7 +1,8 @@
 """The local engine: supervised processes on this machine, one a GPU when there are several.
 
 The driver hands an item to each idle worker over a pipe and waits on pipes and process ends together, so a worker that
-dies is seen at once: its item is tried again, the worker replaced. A worker that loses its driver ends itself.
+dies is seen at once: its item is tried again, the worker replaced. A worker that loses its driver ends itself. A set-up
+that fails is no item's fault: the worker is started anew, given up after ``MAX_ATTEMPTS``, and the others go on.
 
 Price: about a second of imports a worker and stage; 0.2 ms an item.
 """
@@ -14,15 +15,20 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
 from ...corpora.engine import MAX_ATTEMPTS, Outcome, Resources, Task, attempt
+from ...corpora.errors import FatalError
 
 NAME = "local"
+_GRACE_SECONDS = 5.0
+"""How long a worker that closed its pipe may take to end."""
+
+_SIGNALS = {int(known): known.name for known in signal.Signals} | {9: "SIGKILL; did memory run out?"}
 _context = multiprocessing.get_context("spawn")
 
 
@@ -37,28 +43,39 @@ class LocalEngine:
         """Run ``task`` over ``items``; outcomes in order of completion.
 
         Raises:
-            FatalError, ConfigError: a task or its set-up met one; all workers are stopped.
+            FatalError, ConfigError: a task or its set-up met one, or no worker could be set up; all workers are stopped.
         """
-        gpus = len(list(Path("/dev").glob("nvidia[0-9]*"))) if resources.gpus else 0
-        pool = [_Worker(task, slot % gpus if gpus else None) for slot in range(min(self.workers, len(items)))]
-        try:
+        gpus = visible_gpus(os.environ) if resources.gpus else []
+        with contextlib.ExitStack() as stack:
+            pool: list[_Worker] = []
+            for slot in range(min(self.workers, len(items))):
+                pool.append(_Worker(task, gpus[slot % len(gpus)] if gpus else None))
+                stack.callback(pool[-1].stop)
             yield from _supervise(pool, items)
-        finally:
-            for worker in pool:
-                worker.stop()
 
 
-def _supervise(pool: list[_Worker], items: Sequence[str]) -> Iterator[Outcome]:
+def visible_gpus(environ: Mapping[str, str], devices: Path = Path("/dev")) -> list[str]:
+    """CUDA's names of the GPUs that this process may use: what ``CUDA_VISIBLE_DEVICES`` says, or one a device file."""
+    told = environ.get("CUDA_VISIBLE_DEVICES")
+    if told is not None:
+        return [name.strip() for name in told.split(",") if name.strip()]
+    return [str(number) for number, _ in enumerate(devices.glob("nvidia[0-9]*"))]
+
+
+def _supervise(pool: Sequence[_Worker], items: Sequence[str]) -> Iterator[Outcome]:
     waiting = deque((item, 1) for item in items)
     left = len(items)
     while left:
         for worker in pool:
-            if worker.item is None and waiting:
+            if worker.idle and waiting:
                 worker.give(*waiting.popleft())
-        busy = {worker.ears: worker for worker in pool if worker.item is not None}
-        for ears in wait(list(busy)):
-            worker = busy[ears]  # type: ignore[index]
-            outcome = worker.hear()
+        talking = {worker.ears: worker for worker in pool if not (worker.idle or worker.given_up)}
+        if not talking:
+            raise FatalError(f"no worker could be set up: {pool[0].error}")
+        for ears in wait(list(talking)):
+            outcome = talking[ears].hear()  # type: ignore[index]
+            if outcome is None:
+                continue
             if outcome.fatal:
                 raise outcome.fatal(outcome.error)
             if not outcome.ok and outcome.attempts < MAX_ATTEMPTS:
@@ -71,13 +88,16 @@ def _supervise(pool: list[_Worker], items: Sequence[str]) -> Iterator[Outcome]:
 class _Worker:
     """One process and the item it works on."""
 
-    def __init__(self, task: Task, gpu: int | None) -> None:
+    def __init__(self, task: Task, gpu: str | None) -> None:
         self._task, self._gpu = task, gpu
-        self.item: str | None = None
+        self._item: str | None = None
         self._attempts = 0
+        self._failures = 0
+        self.error: str | None = None
         self._start()
 
     def _start(self) -> None:
+        self._ready = False
         self.ears, mouth = _context.Pipe()
         watched, self._lifeline = _context.Pipe(duplex=False)
         self._process = _context.Process(target=_serve, args=(mouth, watched, self._task, self._gpu), daemon=True)
@@ -85,25 +105,55 @@ class _Worker:
         mouth.close()
         watched.close()
 
+    @property
+    def idle(self) -> bool:
+        return self._ready and self._item is None
+
+    @property
+    def given_up(self) -> bool:
+        return self._failures == MAX_ATTEMPTS
+
     def give(self, item: str, attempts: int) -> None:
-        self.item, self._attempts = item, attempts
+        self._item, self._attempts = item, attempts
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.ears.send(item)  # a worker that died idle is found by hear(), and replaced
 
-    def hear(self) -> Outcome:
-        assert self.item is not None
-        item = self.item
+    def hear(self) -> Outcome | None:
+        """The outcome of its item, or of a set-up that must stop the run; None for other news of a set-up."""
+        died = False
         try:
             outcome: Outcome = self.ears.recv()
-        except (EOFError, ConnectionResetError):
-            self._process.join()
-            code = self._process.exitcode
-            told = f"worker died with {signal.Signals(-code).name if code and code < 0 else f'exit code {code}'}"
-            outcome = Outcome(item, None, told, worker={"engine": NAME, "process": self._process.pid})
-            self.stop()
-            self._start()
-        self.item = None
+        except (EOFError, OSError):  # OSError: it died in the middle of a message
+            outcome, died = self._obituary(), True
+        if self._item is None:
+            return self._hear_set_up(outcome)
+        item, self._item = self._item, None
+        if died:
+            self._replace()
         return replace(outcome, item=item, attempts=self._attempts)
+
+    def _hear_set_up(self, outcome: Outcome) -> Outcome | None:
+        if outcome.ok:
+            self._ready, self._failures = True, 0
+            return None
+        self.error = outcome.error
+        self._failures += 1
+        if not self.given_up:
+            self._replace()
+        return outcome if outcome.fatal else None
+
+    def _obituary(self) -> Outcome:
+        self._process.join(_GRACE_SECONDS)
+        code = self._process.exitcode
+        if code is None:
+            told = "worker closed its pipe and did not end"
+        else:
+            told = f"worker died with {_SIGNALS.get(-code, f'exit code {code}')}"
+        return Outcome("", None, told, worker={"engine": NAME, "process": self._process.pid})
+
+    def _replace(self) -> None:
+        self.stop()
+        self._start()
 
     def stop(self) -> None:
         self._process.kill()
@@ -113,19 +163,20 @@ class _Worker:
         self._lifeline.close()
 
 
-def _serve(mouth: Connection[Any, Any], lifeline: Connection[Any, Any], task: Task, gpu: int | None) -> None:
-    """The worker's life: set up, then an outcome for each item."""
+def _serve(mouth: Connection[Any, Any], lifeline: Connection[Any, Any], task: Task, gpu: str | None) -> None:
+    """The worker's life: tell how the set-up went, then an outcome for each item."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides when to stop
     threading.Thread(target=_die_with_driver, args=(lifeline,), daemon=True).start()
     if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(gpu)
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     ready = attempt(_SetUp(task), "set-up", NAME)
-    while True:
+    mouth.send(ready)
+    while ready.ok:
         try:
             item = mouth.recv()
         except EOFError:
             return
-        mouth.send(attempt(task, item, NAME) if ready.ok else ready)
+        mouth.send(attempt(task, item, NAME))
 
 
 @dataclass(frozen=True)
@@ -145,5 +196,5 @@ class _SetUp:
 def _die_with_driver(lifeline: Connection[Any, Any]) -> None:
     try:
         lifeline.recv()
-    except EOFError:
+    except (EOFError, OSError):
         os._exit(1)
