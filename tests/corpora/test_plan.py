@@ -145,7 +145,7 @@ def test_planning_again_takes_the_plan_that_is_there(tmp_path: Path, monkeypatch
 
 @pytest.mark.parametrize("change", [{"given": records(11)}, {"samples": 5}, {"seed": 1}], ids=["list", "size", "seed"])
 def test_another_list_size_or_seed_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
-    before = {"given": records(10), "samples": 4, "seed": 0}
+    before: dict[str, Any] = {"given": records(10), "samples": 4, "seed": 0}
     planned(tmp_path, **before)
     with pytest.raises(ConfigError, match="was planned from another list, seed or shard size"):
         planned(tmp_path, **{**before, **change})

@@ -12,6 +12,8 @@ from typing import Any
 
 import fsspec
 import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 import pytest
 
@@ -144,8 +146,8 @@ def test_dates_in_jsonl_captions_stay_as_written(tmp_path: Path) -> None:
 def test_columns_that_nobody_asked_for_cannot_break_the_reading(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(laion, "_CSV_BLOCKS", laion.pa_csv.ReadOptions(block_size=64))
-    monkeypatch.setattr(laion, "_JSON_BLOCKS", laion.pa_json.ReadOptions(block_size=64))
+    monkeypatch.setattr(laion, "_CSV_BLOCKS", pa_csv.ReadOptions(block_size=64))
+    monkeypatch.setattr(laion, "_JSON_BLOCKS", pa_json.ReadOptions(block_size=64))
     rows = [*((f"http://a.example/{n}", f"caption {n}", n) for n in range(20)), ("http://a.example/x", "last", "many")]
     csv = write(tmp_path / "l.csv", ("URL,TEXT,n\n" + "".join(f"{u},{t},{n}\n" for u, t, n in rows)).encode())
     lines = "".join(json.dumps({"URL": u, "TEXT": t, "n": n}) + "\n" for u, t, n in rows)
