@@ -66,7 +66,7 @@ CONFIGS: Mapping[str, dict[str, Any]] = {
         "vision_cfg": {"image_size": 64, "timm_model_name": "test_convnext", "timm_pool": "avg", "timm_proj": "linear"},
         "text_cfg": {
             "context_length": 12, "hf_model_name": "nobody/xlmr", "hf_tokenizer_name": "nobody/xlmr",
-            "hf_pooler_type": "mean_pooler",
+            "hf_pooler_type": "mean_pooler", "tokenizer_kwargs": {"clean": "lower"},
         },
     },
 }  # fmt: skip
@@ -175,7 +175,7 @@ def pairs() -> list[tuple[Image.Image, str]]:
     for width, height in ((256, 256), (512, 384), (300, 480)):
         scene, stored = random_scene(rng), io.BytesIO()
         draw(scene, width, height, rng).save(stored, "JPEG", quality=90)
-        found.append((Image.open(stored).convert("RGB"), f"{describe(scene, rng)} 红色 圆形"))
+        found.append((Image.open(stored).convert("RGB"), f"{describe(scene, rng)} RED 红色 圆形"))
     return found
 
 
