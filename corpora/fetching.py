@@ -41,8 +41,8 @@ _HELD_PER_PLACE = 32
 stopping the others."""
 
 
-_NAMES_PER_PLACE = 4
-"""Names that are looked up ahead of the transfers, for each place."""
+_NAMELESS_PER_PLACE = 4
+"""Requests that wait for their host's addresses, ahead of the transfers, for each place."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,7 @@ class _Fetcher:
         self._wire = Wire(settings.concurrency)
         self._names = Names(settings.concurrency, self._wire.ring)
         self._nameless: dict[str, list[_Item]] = {}  # those that wait for a host's addresses
+        self._num_nameless = 0
         self._turns: Turns[_Item] = Turns(settings.per_host)
         self._resting: list[tuple[float, int, _Item]] = []  # a heap of (when to try again, serial number, item)
         self._idle: list[Line] = []
@@ -147,7 +148,9 @@ class _Fetcher:
 
     def _take_names(self) -> None:
         for host, found in self._names.answered():
-            for item in self._nameless.pop(host):
+            items = self._nameless.pop(host)
+            self._num_nameless -= len(items)
+            for item in items:
                 self._address(item, found)
 
     def _pull(self) -> None:
@@ -156,7 +159,7 @@ class _Fetcher:
         while (
             self._source
             and len(self._busy) + self._turns.num_ready < places
-            and self._names.num_asked < _NAMES_PER_PLACE * places
+            and self._num_nameless < _NAMELESS_PER_PLACE * places
             and self._held < _HELD_PER_PLACE * places
             and len(self._ended) < places
         ):
@@ -181,7 +184,7 @@ class _Fetcher:
 
     def _begin_try(self, item: _Item) -> None:
         item.tries += 1
-        item.target, item.addresses, item.redirects = item.first, (), 0
+        item.target, item.redirects = item.first, 0
         item.left = min(self._settings.timeout_seconds, self._settings.deadline_seconds - item.seconds)
         self._line_up(item)
 
@@ -190,10 +193,11 @@ class _Fetcher:
         if target.literal and self._allow.refusal(target.host, target.port, target.host):
             self._end(item, "blocked_address")  # here and not only where sockets open: those may lead to a proxy
         elif target.literal or self._settings.proxy:
-            self._turns.ask(target.host, item)
+            self._address(item, Found(()))
         elif found := self._names.recall(target.host):
             self._address(item, found)
         else:
+            self._num_nameless += 1
             self._nameless.setdefault(target.host, []).append(item)
             self._names.ask(target.host)
 
@@ -233,11 +237,9 @@ class _Fetcher:
             return
         if item.redirects > self._settings.max_redirects:
             self._end(item, "too_many_redirects", answer)
-        elif item.left > 0:
-            item.target, item.addresses = target, ()
+        else:
+            item.target = target
             self._line_up(item)
-        elif not self._rest(item, "timeout"):
-            self._end(item, "timeout", answer)
 
     def _rest(self, item: _Item, reason: str, retry_after_seconds: float = 0.0) -> bool:
         """Put an item aside until its next try, if there is to be one."""

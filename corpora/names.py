@@ -44,11 +44,6 @@ class Names:
         self._closing = threading.Event()
         self._known: dict[str, tuple[float, Found]] = {}
 
-    @property
-    def num_asked(self) -> int:
-        """How many names are being looked up."""
-        return len(self._asked)
-
     def recall(self, host: str) -> Found | None:
         """Give what is remembered of a name."""
         until, found = self._known.get(host, (0.0, None))

@@ -101,7 +101,7 @@ class Line:
         self._body = bytearray()
         self._blocked = False
         self.curl = curl = pycurl.Curl()
-        curl.setopt(pycurl.PROTOCOLS, _PROTOCOLS)
+        curl.setopt(pycurl.PROTOCOLS, _PROTOCOLS)  # a second lock: ``read_url`` lets nothing else through
         curl.setopt(pycurl.FOLLOWLOCATION, False)  # a redirect is a request of its own, to a host with its own turns
         curl.setopt(pycurl.MAXFILESIZE_LARGE, settings.max_bytes)
         curl.setopt(pycurl.BUFFERSIZE, _READ_BYTES)
@@ -136,6 +136,7 @@ class Line:
 
     def _write(self, chunk: bytes) -> int | None:
         self._body += chunk
+        # libcurl counts too, but before 8.4 it judged announced lengths only
         return 0 if len(self._body) > self._max_bytes else None
 
     def answer(self, code: int) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -456,7 +457,7 @@ def test_requests_are_pulled_as_there_is_room(web: Web) -> None:
 
 def test_backlog_of_a_crowded_host_is_bounded(web: Web) -> None:
     web.pages["/"] = reply(200, BODY)
-    pulled = []
+    pulled: list[int] = []
     requests = (pulled.append(slot) or Request(slot, web.url("/")) for slot in range(1000))  # type: ignore[func-returns-value]
     outcomes = fetch(requests, settings(web, concurrency=2, per_host=1))
     next(outcomes)
@@ -464,12 +465,44 @@ def test_backlog_of_a_crowded_host_is_bounded(web: Web) -> None:
     assert len(list(outcomes)) == 999
 
 
+def test_requests_that_wait_for_a_name_are_bounded(web: Web) -> None:
+    web.pages["/"] = reply(200, BODY)
+    pulled: list[int] = []
+    requests = (pulled.append(slot) or Request(slot, web.url("/", "localhost")) for slot in range(1000))  # type: ignore[func-returns-value]
+    outcomes = fetch(requests, settings(web, concurrency=2))
+    next(outcomes)
+    assert len(pulled) <= 2 * (1 + 4 + 1)
+    assert len(list(outcomes)) == 999
+
+
+def test_broken_urls_are_told_a_few_at_a_time() -> None:
+    pulled: list[int] = []
+    requests = (pulled.append(slot) or Request(slot, "nonsense") for slot in range(1000))  # type: ignore[func-returns-value]
+    outcomes = fetch(requests, settings(concurrency=4))
+    next(outcomes)
+    assert len(pulled) <= 4
+    assert len(list(outcomes)) == 999
+
+
+def test_threads_that_looked_names_up_go_home(web: Web) -> None:
+    others = set(threading.enumerate())
+    web.pages["/"] = reply(200, BODY)
+    fetch_all([web.url("/", "localhost")] * 3, settings(web))
+    until = time.monotonic() + 10
+    while (
+        left := [t for t in threading.enumerate() if t not in others and t.name == "tamis-names"]
+    ) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert left == []
+
+
 def test_host_is_asked_so_many_times_at_once(web: Web) -> None:
     web.pages["/"] = slow(reply(200, BODY), 0.02)
     outcomes = fetch_all([web.url("/")] * 40, settings(web, concurrency=32, per_host=3))
     assert all(f.body == BODY for f in outcomes)
     assert web.most_at_once == 3
-    fetch_all([web.url("/")] * 40, settings(web, concurrency=5, per_host=32))
+    web.most_at_once = 0
+    fetch_all([web.url("/", "localhost")] * 40, settings(web, concurrency=5, per_host=32))
     assert web.most_at_once == 5
 
 

@@ -47,8 +47,7 @@ def turned(format: str, orientation: int, **options: Any) -> bytes:
 
 
 def frames(format: str, **options: Any) -> bytes:
-    more = [picture(shift=40), picture(shift=80)]
-    return encoded(format, save_all=True, append_images=more, duration=50, **options)
+    return encoded(format, save_all=True, append_images=[picture(shift=40)], duration=50, **options)
 
 
 @cache
@@ -167,7 +166,7 @@ def test_bytes_after_the_end_do_no_harm(kind: str) -> None:
 def test_padding_between_jpeg_segments_is_skipped() -> None:
     body = bodies()["jpeg"]
     assert inspect(body[:2] + b"\xff\xff\xff" + body[2:]) == inspect(body)
-    assert inspect(body[:20] + b"\0\0" + body[20:]) == inspect(body)
+    assert inspect(body[:20] + b"\0\xff\0\0" + body[20:]) == inspect(body)
 
 
 @pytest.mark.parametrize(
@@ -258,7 +257,7 @@ def test_heic_is_known_by_its_brand_and_its_largest_picture() -> None:
     ],
 )
 def test_endless_structure_is_given_up(flood: bytes) -> None:
-    assert reason_of(flood) in {"bad_header", "truncated"}
+    assert reason_of(flood) == "bad_header"
 
 
 STARTS = [b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"\0\0\0\x0cftypavif"]
