@@ -106,7 +106,9 @@ def _index_rows(rng: np.random.Generator, number: int) -> pa.Table:
         "key": uids,
         "record": np.arange(SHARD_ROWS),
         "url": [f"http://images.example/{number}/{row}.jpg" for row in range(SHARD_ROWS)],
-        "caption": ["a caption of the usual length, number " * int(rng.integers(0, 3)) + str(row) for row in range(SHARD_ROWS)],
+        "caption": [
+            "a caption of the usual length, number " * int(rng.integers(0, 3)) + str(row) for row in range(SHARD_ROWS)
+        ],
         "width": width,
         "height": height,
         "min_side": np.minimum(width, height),

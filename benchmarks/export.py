@@ -79,7 +79,10 @@ def main() -> None:
     ratios = {name: paired_ratio(found[peer], found["full"]) for name, peer in _RATIOS.items()}
     rows = [
         ("bytes", f"{size / 1e9:.2f} GB, {shards * SAMPLES_A_SHARD:,} samples in {shards} tars; page cache warm"),
-        ("tamis export, shuffle full", f"{spread(found['full'])} s, {size / 1e6 / statistics.median(found['full']):,.0f} MB/s"),
+        (
+            "tamis export, shuffle full",
+            f"{spread(found['full'])} s, {size / 1e6 / statistics.median(found['full']):,.0f} MB/s",
+        ),
         ("tamis export, shuffle none", f"{spread(found['none'])} s"),
         ("cp", f"{spread(found['cp'])} s"),
         ("cp, then sync of its files", f"{spread(found['cp_sync'])} s"),

@@ -57,7 +57,9 @@ def timed(command: Sequence[str], env: Mapping[str, str] | None = None) -> Timin
     wall = time.perf_counter() - started
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
-        raise SystemExit(f"{shlex.join(command)} ended with {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+        raise SystemExit(
+            f"{shlex.join(command)} ended with {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+        )
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Timing(wall, cpu, done.stdout)
 
@@ -83,8 +85,12 @@ def paired_ratio(over: Sequence[float], under: Sequence[float]) -> list[float]:
 
 def tell(name: str, rows: Sequence[tuple[str, str]], result: Mapping[str, Any], as_json: bool) -> None:
     """Print the table for people and, when asked, the JSON object."""
-    processor = next((line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")), platform.machine())
-    print(f"## {name}: {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} x {processor}, Python {platform.python_version()}")
+    processor = next(
+        (line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")), platform.machine()
+    )
+    print(
+        f"## {name}: {datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} x {processor}, Python {platform.python_version()}"
+    )
     width = max(len(label) for label, _ in rows)
     for label, value in rows:
         print(f"  {label:<{width}}  {value}")

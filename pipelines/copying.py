@@ -44,7 +44,7 @@ class ExportTask:
 
     def __call__(self, item: str) -> dict[str, Any]:
         """Write one shard: its tar, then its index."""
-        table, _ = read_table(self.source, f"{self.folder}/{item}.parquet")
+        table = _located(read_table(self.source, f"{self.folder}/{item}.parquet")[0], self.source)
         path = f"{item}.tar"
         with self.target.commit(path) as sink, closing(_Readers()) as readers:
             tar = TarWriter(sink)
@@ -62,6 +62,13 @@ class ExportTask:
         }
         write_table(self.target, f"{item}.parquet", index, meta)
         return {"samples": index.num_rows, "bytes": tar.size}
+
+
+def _located(table: pa.Table, source: Store) -> pa.Table:
+    """The list with tars as they can be opened: ours are told relative to the corpus, which may have been moved."""
+    tars = zip(table["tar"].to_pylist(), table["ours"].to_pylist(), strict=True)
+    located = pa.array([source.full(url) if ours else url for url, ours in tars], pa.string())
+    return table.set_column(table.column_names.index("tar"), "tar", located)
 
 
 class _Readers:

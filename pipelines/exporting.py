@@ -134,7 +134,7 @@ def _selected(store: Store, decision: Decision, policy: str, schema: pa.Schema) 
                 raise FatalError(
                     f"{folder}/{part}.parquet names other rows than {path_of(shard)}: run `tamis decide` again"
                 )
-            origin: dict[str, Any] = {"shard": shard, "tar": index.tar_url(store), "ours": index.tar.ours}
+            origin: dict[str, Any] = {"shard": shard, "tar": index.tar.url, "ours": index.tar.ours}
             for name, value in {**origin, "shard_number": int(shard)}.items():
                 table = table.append_column(name, pa.array([value] * table.num_rows))
             table = table.append_column("row", rows["row"])

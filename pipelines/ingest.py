@@ -36,7 +36,7 @@ def ingest(job: Job) -> StageResult:
     job.store.sweep()
     if not isinstance(job.recipe.source, LaionBlock):
         return adopt_tars(job, job.recipe.source)
-    source = LaionList(job.recipe.source.path, {**job.recipe.source.columns}, job.recipe.source.keep)
+    source = LaionList(job.recipe.source.path, job.recipe.source.columns, job.recipe.source.keep)
     corpus = job.create_corpus(source.schema())
     plan = make_plan(job.store, source, job.recipe.shards.samples, job.recipe.shards.seed)
     names = plan.shard_names()

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
@@ -30,7 +31,7 @@ class LaionBlock(Block):
 
     kind: Literal["laion"]
     path: str
-    columns: dict[Literal["url", "caption"], str] = {"url": "URL", "caption": "TEXT"}
+    columns: dict[str, str] = {"url": "URL", "caption": "TEXT"}
     keep: tuple[str, ...] = ()
 
 
@@ -144,7 +145,7 @@ def read_recipe(path: str | Path) -> Recipe:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the recipe {str(path)!r}: {error}; give the path of a YAML file") from error
     try:
-        value = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader that refuses repeated keys
+        value = load_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     if not isinstance(value, dict):
@@ -152,6 +153,11 @@ def read_recipe(path: str | Path) -> Recipe:
             f"{path}: found {type(value).__name__}, expected a mapping with at least `corpus` and `source`"
         )
     return parse_recipe(value, path.resolve().parent, str(path))
+
+
+def load_yaml(text: str) -> Any:
+    """Plain values from YAML, read strictly: no repeated keys, and ``on`` is a word, as YAML 1.2 has it."""
+    return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
 
 
 def parse_recipe(value: dict[str, Any], folder: Path, told: str = "recipe") -> Recipe:
@@ -226,8 +232,16 @@ def _allowed(location: tuple[str | int, ...]) -> list[str]:
     return list(blocks[str(location[0])].model_fields)
 
 
+_BOOL = "tag:yaml.org,2002:bool"
+
+
 class _StrictLoader(yaml.SafeLoader):
-    """A SafeLoader that refuses a key given twice, which YAML readers commonly let pass."""
+    """A SafeLoader that refuses a key given twice, and takes only true and false for booleans."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -239,3 +253,6 @@ class _StrictLoader(yaml.SafeLoader):
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+_StrictLoader.add_implicit_resolver(_BOOL, re.compile(r"^(?:true|false|True|False|TRUE|FALSE)$"), list("tTfF"))
