@@ -24,6 +24,7 @@ def equal_values(tables: Iterator[pa.Table], on: str) -> pa.Table:
     if first is None:
         return CLUSTERS_SCHEMA.empty_table()
     batches = (batch for table in _chain(first, tables) for batch in table.select(["uid", on]).to_batches())
+    column = '"' + on.replace('"', '""') + '"'
     rows = pa.RecordBatchReader.from_batches(first.select(["uid", on]).schema, batches)
     with calculator() as connection:
         connection.register("rows", rows)
@@ -31,8 +32,8 @@ def equal_values(tables: Iterator[pa.Table], on: str) -> pa.Table:
             f"""
             WITH copies AS (
                 SELECT uid, min(uid) OVER same AS cluster, count(*) OVER same AS size
-                FROM rows WHERE "{on}" IS NOT NULL
-                WINDOW same AS (PARTITION BY "{on}")
+                FROM rows WHERE {column} IS NOT NULL
+                WINDOW same AS (PARTITION BY {column})
             )
             SELECT uid, cluster, 0::FLOAT AS distance FROM copies WHERE size > 1 ORDER BY cluster, uid
             """

@@ -67,7 +67,7 @@ class Imported(Scorer):
 
     def score(self, batch: Sequence[int | None], device: Device) -> Mapping[str, Sequence[Any]]:
         """The listed values."""
-        found = _table(self.path, self._key, self.take).take(pa.array([row or 0 for row in batch], pa.int64()))
+        found = _table(self.path, self._key, self.take).take(pa.array(batch, pa.int64()))
         return {name: found[name].to_pylist() for name in self.take}
 
 
@@ -92,26 +92,33 @@ def _digest(path: str) -> str:
 
 @functools.lru_cache(maxsize=4)
 def _table(path: str, key: str, take: tuple[str, ...]) -> pa.Table:
+    tables = [_read(name, key, take) for name in _files(path)]
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise ConfigError(f"scores: the files of {path!r} disagree on a column's type ({error})") from error
+
+
+def _read(name: str, key: str, take: tuple[str, ...]) -> pa.Table:
     wanted = list(dict.fromkeys([key, *take]))
-    return pa.concat_tables([_read(name, wanted) for name in _files(path)])
-
-
-def _read(name: str, wanted: list[str]) -> pa.Table:
-    with fsspec.open(name, "rb") as file:
-        try:
+    try:
+        with fsspec.open(name, "rb") as file:
             if name.endswith(".csv"):
-                table = pa_csv.read_csv(file, convert_options=pa_csv.ConvertOptions(include_columns=wanted))
-            else:
-                table = pq.read_table(file, columns=wanted)
-        except (pa.ArrowInvalid, KeyError) as error:
-            raise ConfigError(f"scores: {name} cannot be imported ({error})") from error
-    missing = [column for column in wanted if column not in table.column_names]
-    if missing:
-        raise ConfigError(f"scores: {name} has no column {', '.join(missing)}")
-    return table.select(wanted)
+                as_text = {key: pa.string()}  # a uid of digits alone is no number
+                options = pa_csv.ConvertOptions(include_columns=wanted, column_types=as_text)
+                return pa_csv.read_csv(file, convert_options=options)
+            there = pq.read_schema(file).names
+            missing = [column for column in wanted if column not in there]
+            if missing:
+                raise ConfigError(f"scores: {name} has no column {', '.join(missing)}; it has {', '.join(there)}")
+            return pq.read_table(file, columns=wanted)
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise ConfigError(f"scores: {name} cannot be imported ({error})") from error
 
 
 @functools.lru_cache(maxsize=4)
 def _rows(path: str, key: str, take: tuple[str, ...]) -> dict[Any, int]:
     keys = _table(path, key, take)[key].to_pylist()
-    return {value: row for row, value in reversed(list(enumerate(keys)))}  # of repeated keys the first counts
+    rows = {value: row for row, value in reversed(list(enumerate(keys)))}  # of repeated keys the first counts
+    rows.pop(None, None)
+    return rows

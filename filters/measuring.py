@@ -8,13 +8,14 @@ byte-equal whether its scorer runs alone or in company. Memory: ``AHEAD + 1`` ba
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ..corpora.errors import DataError
@@ -25,6 +26,9 @@ from .scorer import ERROR, Column, Device, Pixels, Sample, Scorer
 
 AHEAD = 2
 """Batches that are prepared while one is scored."""
+
+NOT_FINITE = "not_finite"
+"""The error of a row for which a scorer gave NaN or infinity: the value is null, a vector zeros."""
 
 
 @dataclass(frozen=True)
@@ -127,14 +131,23 @@ class _Gathered:
         for name, values in self._values.items():
             values.extend(None if reason else value for value, reason in zip(scored[name], failed, strict=True))
         for name, vectors in self._vectors.items():
-            block = np.asarray(scored[name], dtype=np.float16).copy()
-            block[[reason is not None for reason in failed]] = 0
+            with np.errstate(over="ignore"):  # what float16 cannot hold is told as an error of the row
+                block = np.array(scored[name], dtype=np.float16)
+            bad = ~np.isfinite(block).all(axis=1)
+            self._blame(np.flatnonzero(bad) + len(self._errors) - len(batch))
+            block[np.logical_or(bad, [reason is not None for reason in failed])] = 0
             vectors.append(block)
+
+    def _blame(self, rows: Iterable[int]) -> None:
+        for row in rows:
+            self._errors[row] = self._errors[row] or NOT_FINITE
 
     def family(self, uids: pa.Array) -> Family:
         columns: dict[str, pa.Array] = {"uid": uids}
         for name, values in self._values.items():
-            columns[name] = finite(pa.array(_plain(values), self._columns[name].type))
+            found = pa.array(_plain(values), self._columns[name].type)
+            columns[name] = finite(found)
+            self._blame(np.flatnonzero(pc.and_(found.is_valid(), columns[name].is_null())))
         columns[ERROR] = pa.array(self._errors, pa.string())
         empty = {n: np.zeros((0, self._columns[n].type.list_size), np.float16) for n in self._vectors}
         vectors = {n: np.concatenate([empty[n], *blocks]) for n, blocks in self._vectors.items()}
