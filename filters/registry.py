@@ -44,7 +44,8 @@ def build_scorer(name: str, settings: Mapping[str, Any]) -> tuple[str, Scorer]:
         )
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in problem["loc"])
+        told = {field: key for key, field in names.items()}
+        where = ".".join(str(told.get(str(part), part)) for part in problem["loc"])
         raise ConfigError(f"scores.{name}.{where}: {problem['msg']}; found {problem.get('input')!r}") from error
     return kind, scorer
 
@@ -54,14 +55,14 @@ def _load(name: str, kind: str) -> type[Scorer]:
     module_name, colon, class_name = path.partition(":")
     if not colon:
         near = difflib.get_close_matches(kind, SCORERS, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else "."
         raise ConfigError(
             f"scores.{name}: no scorer {kind!r}{hint} There are {', '.join(sorted(SCORERS))}, "
             "and your own by import path, as `kind: mypkg.blur:Blur`"
         )
     try:
         found = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise ConfigError(f"scores.{name}.kind: cannot import {path!r}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Scorer) and is_dataclass(found)):
         raise ConfigError(f"scores.{name}.kind: {path!r} is not a dataclass derived from tamis.filters.scorer.Scorer")
