@@ -83,7 +83,6 @@ class Expr:
 
 
 TRUE = Expr("constant", value="true")
-FALSE = Expr("constant", value="false")
 NULL = Expr("constant", value="null")
 REST = Expr("rest")
 
