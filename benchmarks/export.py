@@ -16,19 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import webdataset
 import yaml
+from generated import write_corpus
 from harness import TAMIS, interleaved, paired_ratio, parser, spread, tell, timed
 
-from tamis.corpora.corpus import create
-from tamis.corpora.index import TarFile, schema_with, write_index
-from tamis.corpora.plan import shard_name
-from tamis.corpora.records import uid_of
-from tamis.corpora.sharding import add_sample, describe, tar_path
 from tamis.corpora.sniffing import ImageHeader
-from tamis.corpora.store import Store
-from tamis.corpora.tars import TarWriter
 
 SAMPLES_A_SHARD = 5_000
 MEAN_BYTES = 58_000
@@ -47,7 +40,7 @@ def main() -> None:
     options = parser(str(__doc__)).parse_args()
     shards = 1 if options.quick else 8
     folder = options.work.resolve() / f"export-{shards}"
-    _corpus(folder, shards)
+    write_corpus(folder, "export", shards, SAMPLES_A_SHARD, _body)
     tars = sorted((folder / "corpus" / "shards").glob("*.tar"))
     size = sum(tar.stat().st_size for tar in tars)
     out = folder / "out"
@@ -109,33 +102,9 @@ def _recipe(folder: Path, shuffle: str) -> Path:
     return path
 
 
-def _corpus(folder: Path, shards: int) -> None:
-    done = folder / "made"
-    if done.exists():
-        return
-    shutil.rmtree(folder, ignore_errors=True)
-    store = Store(str(folder / "corpus"))
-    store.check_writable()
-    create(store, "export", pa.schema([]))
-    for number in range(shards):
-        _shard(store, number)
-    done.touch()
-
-
-def _shard(store: Store, number: int) -> None:
-    rng = np.random.default_rng(number)
-    name, rows, made = shard_name(number), [], list[TarFile]()
-    with store.commit(lambda: made[0].url) as sink:
-        tar = TarWriter(sink)
-        for row in range(SAMPLES_A_SHARD):
-            url = f"http://images.example/{number}/{row}.jpg"
-            header = ImageHeader(format="jpeg", width=512, height=384, animated=False, extension="jpg", orientation=1)
-            uid = uid_of("url", url, "a caption")
-            row_of = describe(uid, url, ["a caption"], header, rng.bytes(32).hex(), {})
-            rows.append(add_sample(tar, row_of, rng.bytes(int(rng.normal(MEAN_BYTES, 9_000))), row))
-        sha256 = tar.close()
-        made.append(TarFile(tar_path(name, sha256), tar.size, sha256))
-    write_index(store, name, rows, schema_with(pa.schema([])), made[0])
+def _body(rng: np.random.Generator) -> tuple[bytes, ImageHeader]:
+    header = ImageHeader(format="jpeg", width=512, height=384, animated=False, extension="jpg", orientation=1)
+    return rng.bytes(int(rng.normal(MEAN_BYTES, 9_000))), header
 
 
 if __name__ == "__main__":
