@@ -9,21 +9,30 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Hashable
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from ..corpora.errors import ConfigError
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+CorpusName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 
 class Block(BaseModel):
-    """A part of a recipe: no unknown keys, no changes after reading."""
+    """A part of a recipe: no unknown keys, no infinite numbers, no changes after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _list_columns(columns: dict[str, str]) -> dict[str, str]:
+    if not {"url"} <= columns.keys() <= {"url", "caption"}:
+        raise ValueError("it maps url, and caption where the list has one, to the list's own column names")
+    return columns
 
 
 class LaionBlock(Block):
@@ -31,7 +40,7 @@ class LaionBlock(Block):
 
     kind: Literal["laion"]
     path: str
-    columns: dict[str, str] = {"url": "URL", "caption": "TEXT"}
+    columns: Annotated[dict[str, str], AfterValidator(_list_columns)] = {"url": "URL", "caption": "TEXT"}
     keep: tuple[str, ...] = ()
 
 
@@ -44,6 +53,7 @@ class ShardsBlock(Block):
 
 
 SourceBlock = Annotated[LaionBlock | ShardsBlock, Field(discriminator="kind")]
+KINDS: dict[str, type[Block]] = {"laion": LaionBlock, "shards": ShardsBlock}
 
 
 class FetchBlock(Block):
@@ -64,7 +74,7 @@ class CutBlock(Block):
     """How the plan is cut into shards."""
 
     samples: int = Field(10_000, ge=1, le=1_000_000)
-    seed: int = 0
+    seed: Seed = 0
 
 
 class DuplicatesBlock(Block):
@@ -80,7 +90,7 @@ class ExportBlock(Block):
     to: str
     samples: int = Field(10_000, ge=1, le=1_000_000)
     shuffle: Literal["none", "block", "full"] = "full"
-    seed: int = 0
+    seed: Seed = 0
     materialise_repeats: bool = False
 
 
@@ -113,7 +123,7 @@ Settings = Annotated[dict[str, Any], BeforeValidator(lambda value: {} if value i
 class Recipe(Block):
     """A whole run."""
 
-    name: Name | Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "corpus"
+    name: CorpusName = "corpus"
     corpus: str
     source: SourceBlock
     fetch: FetchBlock = FetchBlock()  # type: ignore[call-arg]
@@ -146,7 +156,7 @@ def read_recipe(path: str | Path) -> Recipe:
         raise ConfigError(f"cannot read the recipe {str(path)!r}: {error}; give the path of a YAML file") from error
     try:
         value = load_yaml(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a day that is in no calendar
         raise ConfigError(f"{path} is not YAML: {error}") from error
     if not isinstance(value, dict):
         raise ConfigError(
@@ -176,12 +186,14 @@ def parse_recipe(value: dict[str, Any], folder: Path, told: str = "recipe") -> R
         if export.policy not in recipe.policies:
             known = ", ".join(recipe.policies) or "none"
             raise ConfigError(f"{told}: exports.{number}.policy: no policy {export.policy!r}; this recipe has: {known}")
+        if export.to in {other.to for other in recipe.exports[:number]}:
+            raise ConfigError(f"{told}: exports.{number}.to: {export.to!r} is given twice; every export needs a folder")
     return recipe
 
 
 def resolve(path: str, folder: Path) -> str:
-    """A path of a recipe, seen from its folder; URLs and absolute paths as they are."""
-    return path if "://" in path or path.startswith("/") else str(folder / path)
+    """A path of a recipe, seen from its folder; URLs, absolute paths and those from a home folder as they are."""
+    return path if "://" in path or path.startswith(("/", "~")) else str(folder / path)
 
 
 def _with_paths(recipe: Recipe, folder: Path) -> Recipe:
@@ -200,9 +212,8 @@ def _with_paths(recipe: Recipe, folder: Path) -> Recipe:
 
 
 def _line(problem: Any) -> str:
-    where = ".".join(
-        str(part) for part in problem["loc"] if part not in {"laion", "shards"} or problem["loc"][0] != "source"
-    )
+    in_source = problem["loc"][0] == "source"
+    where = ".".join(str(p) for p in problem["loc"] if p != "[key]" and not (in_source and p in KINDS))
     found = problem.get("input")
     if problem["type"] == "extra_forbidden":
         allowed = ", ".join(_allowed(problem["loc"][:-1]))
@@ -210,13 +221,20 @@ def _line(problem: Any) -> str:
     if problem["type"] == "missing":
         return f"{where}: missing; it must be given"
     if problem["type"].startswith("union_tag"):
-        return f"{where}.kind: {problem['msg']}"
-    return f"{where}: {problem['msg']}; found {found!r}"
+        known = ", ".join(KINDS)
+        told = f"no source {problem['ctx']['tag']!r}" if "tag" in problem["ctx"] else "missing; it must be given"
+        return f"{where}.kind: {told}; there are: {known}"
+    return f"{where}: {_in_yaml_words(problem['msg'])}; found {found!r}"
+
+
+def _in_yaml_words(message: str) -> str:
+    """Pydantic speaks of Python's types; a recipe has mappings and lists."""
+    message = message.removeprefix("Value error, ").replace("a valid tuple", "a list")
+    return re.sub(r"a valid dictionary( or (object to extract fields from|instance of \w+))?", "a mapping", message)
 
 
 def _allowed(location: tuple[str | int, ...]) -> list[str]:
     blocks: dict[str, type[Block]] = {
-        "laion": LaionBlock,
         "shards": CutBlock,
         "fetch": FetchBlock,
         "exports": ExportBlock,
@@ -228,25 +246,22 @@ def _allowed(location: tuple[str | int, ...]) -> list[str]:
     if not location:
         return list(Recipe.model_fields)
     if location[0] == "source":
-        return list((ShardsBlock if location[-1] == "shards" else LaionBlock).model_fields)
+        return list(KINDS[str(location[1])].model_fields)
     return list(blocks[str(location[0])].model_fields)
 
 
-_BOOL = "tag:yaml.org,2002:bool"
+_BOOL, _MERGE = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:merge"
 
 
 class _StrictLoader(yaml.SafeLoader):
     """A SafeLoader that refuses a key given twice, and takes only true and false for booleans."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=deep)
+            key = None if key_node.tag == _MERGE else self.construct_object(key_node, deep=deep)
+            if key is None or not isinstance(key, Hashable):  # what is not hashable SafeLoader refuses itself
+                continue
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key!r} is given twice", key_node.start_mark
@@ -255,4 +270,8 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_StrictLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 _StrictLoader.add_implicit_resolver(_BOOL, re.compile(r"^(?:true|false|True|False|TRUE|FALSE)$"), list("tTfF"))
