@@ -145,7 +145,7 @@ def _round_numbers(low: float, high: float) -> Iterator[float]:
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
     for count in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1):
-        yield round(count * step, 12)
+        yield float(f"{count * step:.12g}")
 
 
 def _decades(low: float, high: float) -> Iterator[float]:

@@ -266,6 +266,7 @@ class Page:
     decision_digest: str | None
     account: Mapping[str, Any]
     recipe: str
+    has_policies: bool = True
     truth: tuple[Truth, ...] = ()
     surprises: tuple[Mapping[str, str], ...] = ()
     funnels: tuple[Funnel, ...] = ()

@@ -64,7 +64,9 @@ def gather(survey: Survey, groups: Sequence[Groups], samples: int, account: Mapp
     pickers = _pickers(lines, samples)
     remaining = [Remaining(policy) for policy in survey.rules.policies.values()] if survey.decision else []
     observers: Sequence[_Observer] = [*charts, *others, *pickers, *remaining, *groups]
-    _watch(survey, list(columns), observers)
+    for rows in survey.scan(list(columns)):
+        for observer in observers:
+            observer.add(rows)
     cards = CardMaker(survey, [name for name in survey.rules.columns if name not in _HIDDEN_VALUES])
     made = cards.make(chain.from_iterable([*(one.places() for one in pickers), *(one.places() for one in groups)]))
     ledger = survey.decision.ledger if survey.decision else {}
@@ -75,12 +77,6 @@ def gather(survey: Survey, groups: Sequence[Groups], samples: int, account: Mapp
         tuple(_gallery(survey, picker, made) for picker in pickers),
         tuple(one.told(made) for one in groups),
     )
-
-
-def _watch(survey: Survey, columns: Sequence[str], observers: Sequence[_Observer]) -> None:
-    for rows in survey.scan(columns):
-        for observer in observers:
-            observer.add(rows)
 
 
 def _columns(survey: Survey) -> dict[str, tuple[str, str]]:
@@ -109,7 +105,8 @@ def _charts(
 ) -> tuple[list[Tally], list[Tally]]:
     """A chart for each criterion and column that it reads, and one for each other column."""
     ranges = Ranges(list(columns), len(survey.shards))
-    _watch(survey, list(columns), [ranges])
+    for rows in survey.scan(list(columns), judged=False):
+        ranges.add(rows)
     measured = {name: told for name, told in columns.items() if name in ranges.least}
     judged = []
     for criterion in survey.rules.criteria.values():

@@ -32,7 +32,14 @@ LEAST_SAMPLE = 4_096
 
 _TAIL = 0.005
 _TAIL_MATTERS = 3.0
-_LOGARITHMIC_FROM = 100.0
+_LOGARITHMIC_FROM = 2.0
+"""Decades."""
+
+_FARTHEST = 1e150
+"""Beyond it differences overflow; a column of such numbers is nobody's score, but it may stand in a foreign table."""
+
+_LEAST_STEP = 8
+"""Of a bin, in units of the last place: edges must differ."""
 
 Scale = Literal["linear", "logarithmic", "whole", "truth"]
 
@@ -73,17 +80,16 @@ class Ranges:
         if kind == "truth":
             return "truth", np.array([-0.5, 0.5, 1.5])
         low, high = _without_tails(low, high, np.concatenate(self.sampled[name]))
-        low, high = min([low, *(line.value for line in lines)]), max([high, *(line.value for line in lines)])
+        shown = [min(max(value, -_FARTHEST), _FARTHEST) for value in (low, high, *(line.value for line in lines))]
+        low, high, cut = min(shown), max(shown), shown[2] if lines else min(shown)
         if kind == "whole" and high - low < BINS:
             return "whole", _edges(low, high, 1.0, math.floor(low) - 0.5)
-        cut = lines[0].value if lines else low
-        if low > 0 and high / low >= _LOGARITHMIC_FROM:
-            low, high, cut = (math.log10(value) for value in (low, high, cut))
-            return "logarithmic", np.power(10.0, _edges(low, high, (high - low) / BINS, cut))
+        if low > 1 / _FARTHEST and math.log10(high) - math.log10(low) >= _LOGARITHMIC_FROM:
+            return "logarithmic", _powers(low, high, cut)
         if kind == "whole":  # bins of as many whole numbers each, or the chart would be a comb
             below = lines and lines[0].relation in {"<=", ">"}
             cut = math.floor(cut) + 0.5 if below else math.ceil(cut) - 0.5
-            return "linear", _edges(low, high, math.ceil((high - low + 1) / BINS), cut)
+            return "linear", _edges(low, high, float(math.ceil((high - low + 1) / BINS)), cut)
         return "linear", _edges(low, high, (high - low) / BINS or 1.0, cut)
 
 
@@ -141,8 +147,8 @@ class Tally:
 
 
 def numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    """A column as floats, null as NaN."""
-    return np.asarray(pc.fill_null(column.cast(pa.float64()), math.nan).to_numpy())
+    """A column as floats, null as NaN; whole numbers beyond 2^53 lose their last digits."""
+    return np.asarray(pc.fill_null(column.cast(pa.float64(), safe=False), math.nan).to_numpy())
 
 
 def passes(rows: Rows, criterion: str) -> NDArray[np.bool_]:
@@ -159,9 +165,21 @@ def _kind(data_type: pa.DataType) -> Scale:
 
 
 def _edges(low: float, high: float, step: float, cut: float) -> NDArray[np.float64]:
-    """Edges ``step`` apart that reach from ``low`` to beyond ``high``, ``cut`` among them."""
-    first, last = math.floor((low - cut) / step + 1e-9), math.ceil((high - cut) / step - 1e-9)
-    return np.asarray(cut + step * np.arange(first, max(last, first + 1) + 1), np.float64)
+    """Edges ``step`` apart that reach from ``low`` to ``high``, ``cut`` among them."""
+    step = max(step, _LEAST_STEP * float(np.spacing(max(abs(low), abs(high), abs(cut)))))
+    first = min(
+        math.floor((low - cut) / step + 1e-9), -1 if low < cut else 0
+    )  # rounding must not add a bin, or join two
+    last = max(math.ceil((high - cut) / step - 1e-9), 1)
+    return np.asarray(cut + step * np.arange(first, last + 1), np.float64)
+
+
+def _powers(low: float, high: float, cut: float) -> NDArray[np.float64]:
+    """Edges evenly spaced in their logarithm, ``cut`` among them."""
+    ends = math.log10(low), math.log10(high)
+    edges = np.power(10.0, _edges(*ends, (ends[1] - ends[0]) / BINS, math.log10(cut)))
+    edges[np.abs(edges - cut).argmin()] = cut  # exactly, for what equals the threshold is on one side of it
+    return edges
 
 
 def _without_tails(low: float, high: float, sample: NDArray[np.float64]) -> tuple[float, float]:

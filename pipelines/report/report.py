@@ -69,6 +69,7 @@ def page_of(job: Job, result: RunResult | None, truth: Mapping[str, Any]) -> Pag
         decision_digest=survey.decision.digest8 if survey.decision else None,
         account=account,
         recipe=yaml.safe_dump(job.recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100),
+        has_policies=bool(job.recipe.policies),
         truth=judged(truth),
         surprises=surprises(truth),
         funnels=tuple(replace(one, definition=job.recipe.policies[one.policy]) for one in found.funnels),

@@ -48,9 +48,10 @@ class Survey:
     rules: Rules
     decision: Decision | None
 
-    def scan(self, columns: Sequence[str]) -> Iterator[Rows]:
-        """``uid``, those of ``columns`` that are measured, and all verdicts, shard by shard."""
-        for shard, verdicts in self._judged(self.shards):
+    def scan(self, columns: Sequence[str], judged: bool = True) -> Iterator[Rows]:
+        """``uid``, those of ``columns`` that are measured, and all verdicts unless not ``judged``, shard by shard."""
+        shards = self._judged(self.shards) if judged else ((shard, None) for shard in self.shards)
+        for shard, verdicts in shards:
             table = self.wide.read(shard, ["removed", *self.measured(shard, columns)])[0]
             present = pc.invert(table["removed"])
             numbers = np.flatnonzero(present.to_numpy())

@@ -10,8 +10,8 @@ kept are as many as will be shown.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -36,16 +36,17 @@ class Quota:
     random: int
 
 
-@dataclass
 class Picker:
     """Picks the samples of one criterion (or of the whole corpus, when it has no name)."""
 
-    criterion: str
-    thresholds: Sequence[Threshold]
-    quotas: Mapping[Outcome, Quota]
-    counts: dict[Outcome, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
-    _near: dict[Outcome, list[tuple[float, int, Place]]] = field(default_factory=dict)
-    _drawn: dict[Outcome, list[tuple[int, Place]]] = field(default_factory=dict)
+    def __init__(self, criterion: str, thresholds: Sequence[Threshold], quotas: Mapping[Outcome, Quota]) -> None:
+        self.criterion = criterion
+        self.thresholds = thresholds
+        self.quotas = quotas
+        self.counts: dict[Outcome, int] = dict.fromkeys(OUTCOMES, 0)
+        self._near = {outcome: _Least(quota.near) for outcome, quota in quotas.items()}
+        # more than are shown, for some of the draw may be near already
+        self._drawn = {outcome: _Least(quota.random + 2 * quota.near) for outcome, quota in quotas.items()}
 
     def add(self, rows: Rows) -> None:
         """Look through one shard."""
@@ -55,9 +56,9 @@ class Picker:
         for outcome in OUTCOMES:
             side = passed if outcome == "passed" else ~passed
             self.counts[outcome] += int(side.sum())
-            quota = self.quotas.get(outcome, Quota(0, 0))
-            self._keep_near(rows, outcome, quota, np.flatnonzero(side & ~np.isnan(distance)), distance, order)
-            self._keep_drawn(rows, outcome, quota, np.flatnonzero(side), order)
+            if outcome in self.quotas:
+                self._near[outcome].add(rows, np.flatnonzero(side & ~np.isnan(distance)), distance, order)
+                self._drawn[outcome].add(rows, np.flatnonzero(side), order)
 
     def places(self) -> list[Place]:
         """All places to show."""
@@ -65,32 +66,32 @@ class Picker:
 
     def picked(self, outcome: Outcome) -> dict[Way, list[Place]]:
         """The places to show, none twice."""
-        near = [place for *_, place in self._near.get(outcome, [])]
-        quota = self.quotas[outcome]
+        near, quota = self._near[outcome].places(), self.quotas[outcome]
         room = quota.random + quota.near - len(near)  # what cannot be near is drawn
-        drawn = [place for _, place in self._drawn.get(outcome, []) if place not in near]
+        drawn = [place for place in self._drawn[outcome].places() if place not in near]
         return {"near": near, "random": drawn[:room]}
 
-    def _keep_near(
-        self,
-        rows: Rows,
-        outcome: Outcome,
-        quota: Quota,
-        chosen: NDArray[np.int64],
-        distance: NDArray[np.float64],
-        order: NDArray[np.uint64],
-    ) -> None:
-        least = _first(chosen, quota.near, distance[chosen], order[chosen])
-        found = [(float(distance[i]), int(order[i]), Place(rows.shard, int(rows.numbers[i]))) for i in least]
-        self._near[outcome] = sorted([*self._near.get(outcome, []), *found])[: quota.near]
 
-    def _keep_drawn(
-        self, rows: Rows, outcome: Outcome, quota: Quota, chosen: NDArray[np.int64], order: NDArray[np.uint64]
-    ) -> None:
-        most = quota.random + 2 * quota.near  # some of the draw may be near already
-        least = _first(chosen, most, order[chosen])
-        found = [(int(order[i]), Place(rows.shard, int(rows.numbers[i]))) for i in least]
-        self._drawn[outcome] = sorted([*self._drawn.get(outcome, []), *found])[:most]
+class _Least:
+    """Keeps the ``most`` rows with the least keys; the first key counts first."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: list[tuple[Any, ...]] = []
+
+    def add(self, rows: Rows, chosen: NDArray[np.int64], *keys: NDArray[Any]) -> None:
+        """Look through the chosen rows of one shard; ``keys`` have a value for every row."""
+        if self._most == 0:
+            return
+        if len(chosen) > self._most:
+            bound = np.partition(keys[0][chosen], self._most - 1)[self._most - 1]
+            chosen = chosen[keys[0][chosen] <= bound]
+        chosen = chosen[np.lexsort([key[chosen] for key in reversed(keys)])][: self._most]
+        found = [(*(key[i].item() for key in keys), Place(rows.shard, int(rows.numbers[i]))) for i in chosen]
+        self._kept = sorted([*self._kept, *found])[: self._most]
+
+    def places(self) -> list[Place]:
+        return [kept[-1] for kept in self._kept]
 
 
 def shares(total: int, thresholds: Mapping[str, Sequence[Threshold]]) -> dict[str, dict[Outcome, Quota]]:
@@ -131,14 +132,3 @@ def distances(rows: Rows, thresholds: Iterable[Threshold]) -> NDArray[np.float64
             away = np.abs(numbers(rows.table[threshold.column]) - threshold.value) / unit
             nearest = np.fmin(nearest, away)
     return nearest
-
-
-def _first(chosen: NDArray[np.int64], most: int, *keys: NDArray[np.float64] | NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Those of ``chosen`` with the least keys, at most ``most``; the first key counts first."""
-    if most == 0 or len(chosen) == 0:
-        return chosen[:0]
-    if len(chosen) > most:
-        bound = np.partition(keys[0], most - 1)[most - 1]
-        inside = keys[0] <= bound
-        chosen, keys = chosen[inside], tuple(key[inside] for key in keys)
-    return chosen[np.lexsort(keys[::-1])][:most]
