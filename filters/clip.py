@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..corpora.errors import ConfigError, DataError
-from ..models.clip_source import ClipSource, image_size, model_config, preprocess
+from ..models.clip_source import ClipSource, image_size, library, model_config, preprocess
 from ..models.clip_weights import digest
 from .scorer import FULL, Column, Device, Needs, Sample, Scorer
 
@@ -77,7 +77,12 @@ class Clip(Scorer):
         return digest(self.source)
 
     def setup(self, device: Device) -> None:
-        """Load network and tokenizer."""
+        """Load network and tokenizer.
+
+        Raises:
+            ConfigError: the extra is missing, or the weights or the tokenizer cannot be had.
+        """
+        library()
         from ..models.clip import load
         from ..models.clip_inputs import caption_tokenizer
 
@@ -120,5 +125,5 @@ class Clip(Scorer):
 
         from ..models.clip_inputs import caption_tokenizer
 
-        dtype = torch.uint8 if self.preprocess == "fast" else torch.float32
-        return ClipInput(torch.zeros(3, *image_size(self.source), dtype=dtype), *caption_tokenizer(self.source)(""))
+        pixels = torch.zeros(3, *image_size(self.source), dtype=torch.uint8)
+        return ClipInput(pixels, *caption_tokenizer(self.source)(""))
