@@ -75,7 +75,8 @@ def test_a_seed_names_one_network_and_leaves_the_global_generator_alone(pixels: 
 def test_vectors_have_unit_length_and_the_dimension_of_the_model(untrained: OpenClip, pixels: torch.Tensor) -> None:
     tokens = torch.tensor([[49406, 320, 736, 49407] + [0] * 12])
     for vectors, rows in ((untrained.encode_images(pixels), 2), (untrained.encode_texts(tokens), 1)):
-        assert (vectors.dtype, vectors.shape) == (np.float32, (rows, untrained.dim))
+        assert vectors.dtype == np.float32
+        assert vectors.shape == (rows, untrained.dim)
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-6)
 
 

@@ -37,7 +37,8 @@ def ground_of(caption: str) -> str:
 def middle_of(pixels: NDArray[np.uint8], colour: str) -> NDArray[np.float64]:
     """The mean (x, y) of the pixels that are nearest to a colour."""
     far = np.abs(pixels.astype(int) - COLOURS[colour]).sum(axis=2)
-    return np.argwhere(far < 90).mean(axis=0)[::-1]
+    y, x = np.argwhere(far < 90).mean(axis=0)
+    return np.array([x, y])
 
 
 @given(SEEDS)
