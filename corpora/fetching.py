@@ -2,8 +2,8 @@
 
 ``fetch`` pulls requests as it has room for them and yields outcomes as they come, in any order. What an outcome *is*
 depends on the responses alone, never on when they came: reasons are stable names, waits are seeded, and the time in
-which a request waits for its host's name and turn counts against nobody. A server that drips, hangs or redirects for ever takes
-one of ``concurrency`` places until its deadline and holds up nothing else.
+which a request waits for its host's name and turn counts against nobody. A server that drips, hangs or redirects for
+ever takes one of ``concurrency`` places until its deadline and holds up nothing else.
 
     requests -> [name looked up] -> [turn of the host] -> line (one transfer) -> outcome
                        ^                                        |
@@ -39,7 +39,6 @@ __all__ = ["FetchSettings", "Fetched", "Request", "fetch"]
 _HELD_PER_PLACE = 32
 """Requests that wait for their host or for another try, for each place: a few MB that keep crowded hosts from
 stopping the others."""
-
 
 _NAMELESS_PER_PLACE = 4
 """Requests that wait for their host's addresses, ahead of the transfers, for each place."""
@@ -127,18 +126,20 @@ class _Fetcher:
             while self._ended:
                 yield self._ended.popleft()
             if self._held:
-                for curl, code in self._wire.wait(self._resting[0][0] if self._resting else None):
+                for curl, code in self._wire.wait(self._patience()):
                     self._finish(curl, code)
 
+    def _patience(self) -> float | None:
+        """Until when nothing can be begun, as far as is known now."""
+        if self._has_room():
+            return 0.0
+        return self._resting[0][0] if self._resting else None
+
     def close(self) -> None:
-        for curl, (line, _) in self._busy.items():
-            self._wire.stop(curl)
-            self._idle.append(line)
-        self._busy.clear()
-        for line in self._idle:
-            line.close()
         self._names.close()
-        self._wire.close()
+        self._wire.close(self._busy)
+        for line in (*self._idle, *(line for line, _ in self._busy.values())):
+            line.close()
 
     def _wake(self) -> None:
         """Line up what has rested long enough."""
@@ -153,16 +154,19 @@ class _Fetcher:
             for item in items:
                 self._address(item, found)
 
-    def _pull(self) -> None:
-        """Take requests while there are places to start them in."""
+    def _has_room(self) -> bool:
+        """Whether to take another request: there is a place to start it in, and not too much waits already."""
         places = self._settings.concurrency
-        while (
-            self._source
+        return (
+            self._source is not None
             and len(self._busy) + self._turns.num_ready < places
             and self._num_nameless < _NAMELESS_PER_PLACE * places
             and self._held < _HELD_PER_PLACE * places
             and len(self._ended) < places
-        ):
+        )
+
+    def _pull(self) -> None:
+        while self._source is not None and self._has_room():
             request = next(self._source, None)
             if request is None:
                 self._source = None

@@ -13,7 +13,7 @@ import selectors
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -214,10 +214,6 @@ class Wire:
         """Begin a transfer."""
         self._multi.add_handle(curl)
 
-    def stop(self, curl: pycurl.Curl) -> None:
-        """Abandon a transfer."""
-        self._multi.remove_handle(curl)
-
     def wait(self, until: float | None) -> Iterator[tuple[pycurl.Curl, int]]:
         """Wait for something to happen, at the longest until this ``time.monotonic``; the handles that ended, with codes."""
         alarms = [alarm for alarm in (self._alarm, until) if alarm is not None]
@@ -238,8 +234,12 @@ class Wire:
                 self._multi.remove_handle(curl)
                 yield curl, code
 
-    def close(self) -> None:
-        """Close every connection; no transfer may be under way."""
+    def close(self, busy: Iterable[pycurl.Curl]) -> None:
+        """Abandon the transfers under way and close every connection."""
+        self._multi.setopt(pycurl.M_SOCKETFUNCTION, None)  # there is nothing to watch any more
+        self._multi.setopt(pycurl.M_TIMERFUNCTION, None)
+        for curl in busy:
+            self._multi.remove_handle(curl)
         self._multi.close()
         self._selector.close()
         self._bell.close()

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -254,6 +254,16 @@ def test_timeout_on_a_kept_connection_is_the_server_s(web: Web) -> None:
     how = settings(web, timeout_seconds=0.3, retries=0, concurrency=1)
     assert [f.reason for f in fetch_all([web.url("/"), web.url("/hang")], how)] == [None, "timeout"]
     assert web.connections == 1
+
+
+def test_resting_request_does_not_stop_the_list(web: Web) -> None:
+    web.pages["/busy"] = reply(503, Retry_After="2")
+    web.pages["/"] = reply(200, BODY)
+    urls = [web.url("/busy"), *["nonsense"] * 50, web.url("/")]
+    outcomes = fetch([Request(slot, url) for slot, url in enumerate(urls)], settings(web, concurrency=2))
+    assert [outcome.slot for outcome in islice(outcomes, 51)] == list(range(1, 52))
+    assert web.times_asked("/busy") == 1
+    outcomes.close()  # type: ignore[attr-defined]
 
 
 def test_dripping_server_is_cut_off(web: Web) -> None:

@@ -17,10 +17,10 @@ def test_ring_from_another_thread_ends_one_wait() -> None:
     again = time.monotonic()
     assert list(wire.wait(again + 0.2)) == []
     assert time.monotonic() - again >= 0.19
-    wire.close()
+    wire.close([])
 
 
 def test_ring_after_the_end_is_no_accident() -> None:
     wire = Wire(1)
-    wire.close()
+    wire.close([])
     wire.ring()
