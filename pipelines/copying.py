@@ -48,8 +48,7 @@ class ExportTask:
         path = f"{item}.tar"
         with self.target.commit(path) as sink, closing(_Readers()) as readers:
             tar = TarWriter(sink)
-            copy = _copy_whole if pc.all(table["ours"]).as_py() else _rewrite
-            index = copy(tar, table, readers)
+            index = (_copy_whole if _laid_out_by_us(table) else _rewrite)(tar, table, readers)
             sha256 = tar.close()
         tar_file = TarFile(path, tar.size, sha256)
         index = index.select(schema_with(self.source_schema).names).cast(schema_with(self.source_schema))
@@ -67,8 +66,13 @@ class ExportTask:
 def _located(table: pa.Table, source: Store) -> pa.Table:
     """The list with tars as they can be opened: ours are told relative to the corpus, which may have been moved."""
     tars = zip(table["tar"].to_pylist(), table["ours"].to_pylist(), strict=True)
-    located = pa.array([source.full(url) if ours else url for url, ours in tars], pa.string())
+    located = pa.array([source.url(url) if ours else url for url, ours in tars], pa.string())
     return table.set_column(table.column_names.index("tar"), "tar", located)
+
+
+def _laid_out_by_us(table: pa.Table) -> bool:
+    """Whether samples can be copied as they stand; an unpacked foreign tar is ours to open, but has foreign keys."""
+    return bool(pc.all(pc.and_(table["ours"], pc.equal(table["key"], table["uid"]))).as_py())
 
 
 class _Readers:
@@ -120,7 +124,7 @@ def _runs(tars: list[str], starts: NDArray[np.int64], ends: NDArray[np.int64]) -
 
 
 def _rewrite(tar: TarWriter, table: pa.Table, readers: _Readers) -> pa.Table:
-    """Write samples whose tars are not ours: the image's bytes as they are, text and JSON made anew."""
+    """Write samples of foreign tars: the image's bytes as they are, text and JSON made anew."""
     rows = [
         add_sample(tar, row, readers.of(row["tar"]).read(row["image_offset"], row["image_size"]), record)
         for record, row in enumerate(table.to_pylist())

@@ -16,6 +16,7 @@ from ..corpora.corpus import Corpus
 from ..corpora.errors import ConfigError
 from ..corpora.index import path_of
 from ..corpora.plan import REFUSED
+from ..corpora.sharding import FETCHED
 from ..corpora.tables import read_table
 
 
@@ -30,9 +31,10 @@ def explain(corpus: Corpus, name: str) -> dict[str, Any]:
         return {"fetch": _in_ledgers(corpus, name)}
     shard, row, sample = found
     ledger = _matching(read_table(corpus.store, f"fetch/{shard}.parquet")[0], "uid", sample["uid"])
+    fetched = [entry for entry in ledger if entry["status"] == FETCHED]  # its later copies are told there, too
     return {
         "sample": {"shard": shard, "row": row, **sample},
-        "fetch": ledger[-1] if ledger else None,
+        "fetch": fetched[0] if fetched else None,
         "scores": dict(_scores(corpus, shard, row)),
         "duplicates": dict(_duplicates(corpus, sample["uid"])),
         "verdicts": dict(_verdicts(corpus, shard, row)),
@@ -94,6 +96,8 @@ def _verdicts(corpus: Corpus, shard: str, row: int) -> Iterator[tuple[str, Any]]
                 continue
             table = read_table(corpus.store, f"verdicts/{digest}/{part}")[0]
             mine = table.filter(pc.and_(pc.equal(table["shard"], shard), pc.equal(table["row"], row)))
+            if not mine.num_rows:
+                continue  # the shard came after this decision
             verdicts = mine.drop_columns(["uid", "shard", "row"]).to_pylist()[0]
             policies = {n.removeprefix("policy."): v is True for n, v in verdicts.items() if n.startswith("policy.")}
             criteria = {n: v for n, v in verdicts.items() if not n.startswith("policy.")}
@@ -102,6 +106,8 @@ def _verdicts(corpus: Corpus, shard: str, row: int) -> Iterator[tuple[str, Any]]
 
 def _exports(corpus: Corpus, uid: str) -> Iterator[dict[str, Any]]:
     for name in corpus.store.folders("exports"):
+        if not corpus.store.exists(f"exports/{name}/plan.json"):
+            continue  # its lists are being written, or were left half-written
         plan = corpus.store.read_json(f"exports/{name}/plan.json")
         for part in corpus.store.names(f"exports/{name}"):
             if part.endswith(".parquet"):

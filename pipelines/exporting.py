@@ -13,6 +13,7 @@ Price: one read and one write of the bytes, one SHA-256; the sort of the index r
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -35,6 +36,8 @@ from .recipe import ExportBlock
 
 STAGE = "export"
 MANIFEST = "manifest.json"
+_BEGUN = ".tamis"
+_SHARD_FILE = re.compile(r"\d{5,}\.(tar|parquet)")
 ORIGIN_FIELDS = (("shard", pa.string()), ("tar", pa.string()), ("ours", pa.bool_()))
 
 _ORDER = {
@@ -63,7 +66,7 @@ def _export(job: Job, decision: Decision, block: ExportBlock) -> StageResult:
     digest = export_digest(decision, block)
     target = Store(block.to)
     before = _manifest(target)
-    if before is not None and before["digest"] == digest:
+    if before is not None and before["digest"] == digest and _all_there(target, before):
         return StageResult(STAGE, before=len(before["shards"]))
     _take_over(target, before)
     folder = f"exports/{block.policy}-{digest}"
@@ -77,7 +80,20 @@ def _export(job: Job, decision: Decision, block: ExportBlock) -> StageResult:
 
 
 def _manifest(target: Store) -> dict[str, Any] | None:
-    return target.read_json(MANIFEST) if target.exists(MANIFEST) else None
+    """The manifest of a finished export of ours; other programs have files of that name, too."""
+    if not target.exists(MANIFEST):
+        return None
+    try:
+        found = target.read_json(MANIFEST)
+    except ValueError:
+        return None
+    ours = isinstance(found, dict) and {"digest", "policy", "shards"} <= found.keys()
+    return dict(found) if ours else None
+
+
+def _all_there(target: Store, manifest: dict[str, Any]) -> bool:
+    tars = {str(entry["tar"]) for entry in manifest["shards"]}
+    return tars | {tar.removesuffix(".tar") + ".parquet" for tar in tars} <= set(target.names(""))
 
 
 def _take_over(target: Store, before: dict[str, Any] | None) -> None:
@@ -85,13 +101,13 @@ def _take_over(target: Store, before: dict[str, Any] | None) -> None:
     target.check_writable()
     target.sweep()
     names = target.names("")
-    begun = target.exists(".tamis")
+    begun = target.exists(_BEGUN)
     if names and before is None and not begun:
         raise ConfigError(
             f"exports.to: {target.root!r} holds {len(names)} files that no export of tamis wrote (such as {names[0]!r}): "
             "name an empty or a new folder"
         )
-    target.put_atomic(".tamis", b"An export of tamis is being written here.\n")
+    target.put_atomic(_BEGUN, b"An export of tamis is being written here.\n")
     if before is not None:
         target.remove(MANIFEST)  # from here on the folder is an unfinished export
 
@@ -166,7 +182,7 @@ def _finish(job: Job, target: Store, block: ExportBlock, digest: str, shards: Se
     """Remove what an older export left, then write sizes and the manifest."""
     wanted = {f"{shard}{ending}" for shard in shards for ending in (".tar", ".parquet")}
     for name in target.names(""):
-        if name.endswith((".tar", ".parquet")) and name not in wanted:
+        if _SHARD_FILE.fullmatch(name) and name not in wanted:
             target.remove(name)
     told = [{"shard": shard, **read_meta(target, f"{shard}.parquet")["tar"]} for shard in shards]
     samples = {shard: read_meta(target, f"{shard}.parquet")["samples"] for shard in shards}
@@ -185,4 +201,5 @@ def _finish(job: Job, target: Store, block: ExportBlock, digest: str, shards: Se
         ],
     }
     target.put_json(MANIFEST, manifest)
-    target.remove(".tamis")
+    target.remove(_BEGUN)
+    target.sweep()

@@ -28,6 +28,7 @@ MAX_UNPACKED_RATIO = 64
 """Images hardly shrink; an archive that grows more than this is taken for a bomb."""
 
 _FREE_UNPACKED_BYTES = 64 << 20
+_UNPACKED_AT_ONCE = 1 << 16
 _IN_SAMPLE = re.compile(r"(?:.*/)?[^./]+\.[^/]*", re.DOTALL)
 """A key, a dot, an ending: ``README`` and ``._0001.jpg``, which macOS puts between members, are in no sample."""
 
@@ -81,7 +82,9 @@ def unpack(url: str, target: IO[bytes], enough: float = math.inf) -> None:
     size = 0
     try:
         with open_tar(url) as raw, gzip.open(raw) as plain:
-            while size < enough and (block := plain.read(BLOCK_BYTES)):
+            while size < enough and (
+                block := plain.read1(_UNPACKED_AT_ONCE)
+            ):  # read() would lose what stands before a cut
                 size += len(block)
                 if size > max(MAX_UNPACKED_RATIO * raw.tell(), _FREE_UNPACKED_BYTES):
                     raise DataError("too_large", f"{url} unpacks to more than {MAX_UNPACKED_RATIO} times its size")
@@ -93,7 +96,8 @@ def unpack(url: str, target: IO[bytes], enough: float = math.inf) -> None:
 def groups(tar: IO[bytes]) -> Iterator[Group]:
     """The samples of a tar, in order; raises what ``walk`` raises, after the samples before the fault.
 
-    The sample that stands at the fault may be cut itself: it counts when it has as many members as the one before it.
+    The sample that stands at the fault may be cut itself: it counts when it has as many members as the one before it,
+    and so the first of a tar never does.
     """
     before: int | None = None
     members: list[Member] = []
