@@ -5,7 +5,7 @@ so a line of Chinese is one word; a box is its line's quadrangle cut in proporti
 letter or digit are left out. Circles, crosses and stars read as "O", "+" and "10": a picture in which no word has
 ``min_letters`` letters or digits (an ideograph counts twice) has no text, while beside a longer word short ones count.
 
-Price, one thread: 15 ms for a 224 px photograph, 65 ms for a 300 px poster (``models/spotting.py``).
+Price, one thread: 15 ms for a 224 px photograph, 50 ms for a 300 px poster (``models/spotting.py``).
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ Pictures are never enlarged: for 300 px pictures that is four times the speed of
 The text direction network is left out, so that upside-down lines are not read; the line is turned upright by its
 quadrangle alone. The weights are in rapidocr's wheel and are given by path, so that nothing is ever asked of a network.
 
-Price, one thread: 15 ms for a 224 px photograph without text, 65 ms for a 300 px poster, 330 ms for a street scene of
-1280 x 720 px; 0.3 s and 120 MB to load.
+Price, one thread: 15 ms for a 224 px photograph without text, 50 ms for a 300 px poster, 290 ms for a street scene of
+1280 x 720 px; half a second and 120 MB to load.
 """
 
 from __future__ import annotations
@@ -42,8 +42,10 @@ INSTALL = "pip install 'tamis[ocr]'"
 _MODELS = ("PP-OCRv6_det_small.onnx", "PP-OCRv6_rec_small.onnx")
 _NEVER = 1 << 16
 
-# Spelt out, for a new rapidocr may bring new defaults, and the same settings must go on measuring the same.
-_DETECTION = {
+# Spelt out, for a new rapidocr may bring new defaults, and the same settings must go on measuring the same. Lines are
+# padded to 160 px before they are read (default 320) and read by 3 (6): on street scenes 63 % of the legible words are
+# then found instead of 62 %, on posters 96 % as before, in four fifths of the time.
+_NETWORKS = {
     "Det.limit_type": "max",
     "Det.limit_side_len": _NEVER,
     "Det.mean": [0.5, 0.5, 0.5],
@@ -54,6 +56,8 @@ _DETECTION = {
     "Det.unclip_ratio": 1.6,
     "Det.use_dilation": True,
     "Det.score_mode": "fast",
+    "Rec.rec_img_shape": [3, 48, 160],
+    "Rec.rec_batch_num": 3,
 }
 
 
@@ -93,7 +97,7 @@ class RapidOcr:
                 "Rec.model_path": str(recogniser),
                 f"{onnx}.intra_op_num_threads": min(threads, os.cpu_count() or 1),
                 f"{onnx}.inter_op_num_threads": 1,
-                **_DETECTION,
+                **_NETWORKS,
             }
         )
 

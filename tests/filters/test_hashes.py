@@ -40,7 +40,8 @@ def dct_by_fft(signal: NDArray[np.float64]) -> NDArray[np.float64]:
     length = len(signal)
     spectrum = np.fft.fft(np.concatenate([signal, signal[::-1]]), axis=0)[:length]
     turned = spectrum * np.exp(-0.5j * np.pi * np.arange(length) / length)[:, None]
-    return np.real(turned).astype(np.float64)
+    real: NDArray[np.float64] = np.real(turned)
+    return real
 
 
 def reference_phash(image: Image.Image) -> str:
