@@ -68,7 +68,9 @@ class Outcome:
 class Engine(Protocol):
     """Where work runs."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What logs call it."""
 
     def map(self, task: Task, items: Sequence[str], resources: Resources) -> Iterator[Outcome]:
         """Run ``task`` over ``items``; yield one outcome an item, in any order.

@@ -22,7 +22,7 @@ from ..corpora.store import Store
 from ..pipelines.demo.demo import DemoResult, run_demo
 from ..pipelines.explaining import explain as explain_sample
 from ..pipelines.job import Job, StageResult
-from ..pipelines.recipe import EngineBlock, Recipe, read_recipe
+from ..pipelines.recipe import Recipe, read_recipe
 from ..pipelines.report.report import write_report
 from ..pipelines.run import STAGES, RunResult, between, run
 from .engines.choosing import engine_named
@@ -100,15 +100,13 @@ def report(recipe: RecipePath, as_json: AsJson = False) -> None:
 def demo(
     workdir: Annotated[Path, typer.Option(help="Where the corpus, the export and the page go.")] = Path("work/demo"),
     seed: Annotated[int, typer.Option(help="The seed of the generated corpus.")] = 0,
+    size: Annotated[int, typer.Option(help="Requests in it; the shares of what is planted stay.")] = 1500,
     engine: EngineKind = None,
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the whole loop on a generated corpus with planted truth, served over HTTP on this machine; needs no network."""
-    watch = ProgressBars(messages)
-    result: DemoResult = run_demo(
-        workdir, seed, lambda block: engine_named(engine or block.kind, workers or block.workers), watch
-    )
+    result: DemoResult = run_demo(workdir, seed, size, lambda recipe: _job_of(recipe, engine, workers))
     if as_json:
         _print_json({**result.run.account, "report": str(result.report), "truth": result.truth})
     else:
@@ -136,12 +134,15 @@ def schema() -> None:
 
 
 def _job(path: Path, engine: str | None, workers: int | None) -> Job:
-    recipe = read_recipe(path)
-    block = recipe.engine.model_copy(
-        update={"workers": workers or recipe.engine.workers, "kind": engine or recipe.engine.kind}
-    )
-    recipe = recipe.model_copy(update={"engine": EngineBlock.model_validate(block.model_dump())})
-    return Job(recipe, Store(recipe.corpus), engine_named(block.kind, block.workers), ProgressBars(messages))
+    return _job_of(read_recipe(path), engine, workers)
+
+
+def _job_of(recipe: Recipe, engine: str | None, workers: int | None) -> Job:
+    """The recipe's job, with the engine and the number of workers that the command line names, if it does."""
+    told = {"kind": engine or recipe.engine.kind, "workers": workers or recipe.engine.workers}
+    block = recipe.engine.model_copy(update=told)
+    job_recipe = recipe.model_copy(update={"engine": block})
+    return Job(job_recipe, Store(recipe.corpus), engine_named(block.kind, block.workers), ProgressBars(messages))
 
 
 def _finish(job: Job, result: RunResult, report_path: Path | str | None, as_json: bool) -> None:

@@ -8,14 +8,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ...corpora.engine import Engine
 from ...corpora.errors import ConfigError
-from ...corpora.store import Store
 from ..job import Job, Watch
-from ..recipe import EngineBlock, Recipe, read_recipe
+from ..recipe import Recipe, read_recipe
 from ..report.report import write_report
 from ..run import RunResult, run
-from .planting import plant, write_list
+from .planting import FEWEST, plant, write_list
 from .server import DemoServer
 from .truth import measure_truth
 
@@ -30,28 +28,31 @@ class DemoResult:
     recipe: Recipe
 
 
-def run_demo(workdir: Path, seed: int, engine: Callable[[EngineBlock], Engine], watch: Watch) -> DemoResult:
+def run_demo(workdir: Path, seed: int, size: int, job_of: Callable[[Recipe], Job]) -> DemoResult:
     """Plant, serve, run, compare, report.
 
     Raises:
-        ConfigError: an extra is missing, or the folder cannot be written.
+        ConfigError: an extra is missing, the list is too short, or the folder cannot be written.
     """
+    if size < FEWEST:
+        raise ConfigError(
+            f"--size {size}: a list so short has no room for every kind of request; give {FEWEST} or more"
+        )
     workdir = workdir.resolve()
     try:
         workdir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"cannot write to {str(workdir)!r}: {error.strerror}; choose another --workdir") from error
-    planted = plant(seed)
-    watch.begin("draw", len(planted), 0, "pictures")
-    drawn = _Drawn(watch)
-    with DemoServer(workdir / "www", seed, progress=drawn.tell) as server:
-        watch.end()
+    planted = plant(seed, size)
+    job = job_of(demo_recipe(workdir))
+    job.watch.begin("draw", len(planted), 0, "pictures")
+    drawn = _Drawn(job.watch)
+    with DemoServer(workdir / "www", seed, size, progress=drawn.tell) as server:
+        job.watch.end()
         write_list(planted, server.base_url, workdir / "list.parquet")
-        recipe = demo_recipe(workdir)
-        job = Job(recipe, Store(recipe.corpus), engine(recipe.engine), watch)
         result = run(job)
     truth = measure_truth(job, planted, server.base_url)
-    return DemoResult(result, truth, write_report(job, result, truth), recipe)
+    return DemoResult(result, truth, write_report(job, result, truth), job.recipe)
 
 
 class _Drawn:
