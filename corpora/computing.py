@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import duckdb
+import pyarrow as pa
+
+from .errors import TamisError
 
 
 @contextmanager
@@ -15,3 +18,30 @@ def calculator() -> Iterator[duckdb.DuckDBPyConnection]:
     with tempfile.TemporaryDirectory(prefix="tamis-spill-") as folder, duckdb.connect() as connection:
         connection.execute("SET temp_directory = ?", [folder])
         yield connection
+
+
+@contextmanager
+def streamed(
+    connection: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]
+) -> Iterator[None]:
+    """Register ``batches`` as the table ``name``, to be read once.
+
+    Raises:
+        TamisError, OSError: what making the batches raised, as it was; DuckDB would keep its text alone.
+    """
+    failures: list[TamisError | OSError] = []
+
+    def watched() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from batches
+        except (TamisError, OSError) as error:
+            failures.append(error)
+            raise
+
+    connection.register(name, pa.RecordBatchReader.from_batches(schema, watched()))
+    try:
+        yield
+    except (duckdb.Error, pa.ArrowException, OSError):
+        if failures:
+            raise failures[0] from None
+        raise

@@ -7,10 +7,11 @@ kept, named by their smallest uid, so the table is as small as the duplication i
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 import pyarrow as pa
 
-from ..corpora.computing import calculator
+from ..corpora.computing import calculator, streamed
 
 CLUSTERS_SCHEMA = pa.schema([("uid", pa.string()), ("cluster", pa.string()), ("distance", pa.float32())])
 
@@ -23,11 +24,10 @@ def equal_values(tables: Iterator[pa.Table], on: str) -> pa.Table:
     first = next(tables, None)
     if first is None:
         return CLUSTERS_SCHEMA.empty_table()
-    batches = (batch for table in _chain(first, tables) for batch in table.select(["uid", on]).to_batches())
+    wanted = ["uid", on]
+    batches = (batch for table in chain([first], tables) for batch in table.select(wanted).to_batches())
     column = '"' + on.replace('"', '""') + '"'
-    rows = pa.RecordBatchReader.from_batches(first.select(["uid", on]).schema, batches)
-    with calculator() as connection:
-        connection.register("rows", rows)
+    with calculator() as connection, streamed(connection, "rows", first.select(wanted).schema, batches):
         found = connection.sql(
             f"""
             WITH copies AS (
@@ -39,8 +39,3 @@ def equal_values(tables: Iterator[pa.Table], on: str) -> pa.Table:
             """
         ).to_arrow_table()
     return found.cast(CLUSTERS_SCHEMA)
-
-
-def _chain(first: pa.Table, rest: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    yield first
-    yield from rest

@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..corpora.computing import calculator
+from ..corpora.computing import calculator, streamed
 from ..corpora.errors import ConfigError, FatalError
 from ..corpora.index import path_of, read_index, schema_with
 from ..corpora.plan import shard_name
@@ -127,10 +127,9 @@ def _lists(job: Job, decision: Decision, block: ExportBlock, folder: str) -> lis
 
 
 def _sorted_rows(job: Job, decision: Decision, block: ExportBlock, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    fields = [*schema, pa.field("row", pa.int32()), pa.field("shard_number", pa.int64())]
-    selected = _selected(job.store, decision, block.policy, pa.schema(fields))
-    with calculator() as connection:
-        connection.register("selected", pa.RecordBatchReader.from_batches(pa.schema(fields), selected))
+    placed = pa.schema([*schema, pa.field("row", pa.int32()), pa.field("shard_number", pa.int64())])
+    selected = _selected(job.store, decision, block.policy, placed)
+    with calculator() as connection, streamed(connection, "selected", placed, selected):
         names = ", ".join(f'"{name}"' for name in schema.names)
         query = f"SELECT {names} FROM selected ORDER BY {_ORDER[block.shuffle]}"
         params = {"seed": str(block.seed)} if block.shuffle != "none" else None
@@ -175,7 +174,8 @@ def _cut(batches: Iterator[pa.RecordBatch], samples: int) -> Iterator[pa.Table]:
 
 def _written(target: Store, shard: str, digest: str) -> bool:
     path = f"{shard}.parquet"
-    return target.exists(path) and read_meta(target, path).get("export") == digest
+    there = target.exists(path) and target.exists(f"{shard}.tar")
+    return there and read_meta(target, path).get("export") == digest
 
 
 def _finish(job: Job, target: Store, block: ExportBlock, digest: str, shards: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tamis.corpora.errors import FatalError
 from tamis.filters.duplicates import CLUSTERS_SCHEMA, equal_values
 
 
@@ -79,3 +80,12 @@ def test_the_table_is_the_same_for_the_same_rows_in_another_order() -> None:
     other = equal_values(iter(tables(uids[::-1], values[::-1], size=999)), "image_sha256")
     assert one.equals(other)
     assert one.num_rows == 3000
+
+
+def test_what_reading_the_rows_raises_comes_out_as_it_was() -> None:
+    def broken() -> Iterator[pa.Table]:
+        yield tables(["a"], ["x"])[0]
+        raise FatalError("made for another index")
+
+    with pytest.raises(FatalError, match=r"^made for another index$"):
+        equal_values(broken(), "image_sha256")
