@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 
@@ -47,10 +48,16 @@ def test_making_a_scorer_imports_no_model_library() -> None:
     assert run.stdout.strip() == "[]"
 
 
-def test_without_the_extra_the_pip_line_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "open_clip", None)
-    with pytest.raises(ConfigError, match=r"pip install 'tamis\[clip\]'"):
-        EMBEDDED.setup(Device())
+def test_without_the_extra_the_pip_line_is_told() -> None:
+    lines = (
+        "import sys",
+        "sys.modules.update(dict.fromkeys(['torch', 'open_clip', 'safetensors', 'transformers']))",
+        "from tamis.filters.clip import Clip",
+        "from tamis.filters.scorer import Device",
+        "Clip(weights='embedded').setup(Device())",
+    )
+    run = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False)
+    assert re.search(r"ConfigError: CLIP needs open_clip and torch .*: pip install 'tamis\[clip\]'", run.stderr)
 
 
 def test_columns_and_needs_follow_the_model() -> None:

@@ -175,7 +175,7 @@ def pairs() -> list[tuple[Image.Image, str]]:
     for width, height in ((256, 256), (512, 384), (300, 480)):
         scene, stored = random_scene(rng), io.BytesIO()
         draw(scene, width, height, rng).save(stored, "JPEG", quality=90)
-        found.append((Image.open(stored).convert("RGB"), f"{describe(scene, rng)} RED 红色 圆形"))
+        found.append((Image.open(stored).convert("RGB"), f"RED 圆形 {describe(scene, rng)}"))
     return found
 
 
@@ -199,7 +199,9 @@ def test_fast_preprocessing_stays_close_to_open_clip(
     architecture: Architecture, pairs: list[tuple[Image.Image, str]]
 ) -> None:
     scorer = architecture.scorer("fast")
-    scored = scorer.score(prepared(scorer, pairs), Device())
+    samples = prepared(scorer, pairs)
+    assert {sample.pixels.dtype for sample in samples} == {torch.uint8}
+    scored = scorer.score(samples, Device())
     expected = [float(image @ text) for image, text in (architecture.embed(*pair) for pair in pairs)]
     np.testing.assert_allclose(scored["similarity"], expected, rtol=0, atol=1e-3)
 
