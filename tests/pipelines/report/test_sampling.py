@@ -62,6 +62,14 @@ def test_those_near_are_the_nearest(values: list[float | None], shard_rows: int,
         assert [abs(v - 0.5) for v in shown if v is not None] == sorted(abs(v - 0.5) for v in side)[:near]
 
 
+def test_the_nearest_comes_first_though_many_tie_behind_it() -> None:
+    values = [0.75] * 60
+    for place in (7, 21, 50):
+        nearest = [*values[:place], 0.5, *values[place:]]
+        picked = pick(corpus(nearest, 100), 3, 0).picked("passed")["near"]
+        assert (len(picked), picked[0].row) == (3, place)
+
+
 def test_the_choice_does_not_depend_on_the_order_of_shards() -> None:
     values = [n / 97 % 1 for n in range(500)]
     forth, back = (pick(corpus(values, 60, shuffled), 5, 5) for shuffled in (False, True))
