@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tamis.filters.registry import build_scorer
 from tamis.pipelines.recipe import load_yaml, parse_recipe
 
 PAGES = ("recipes", "deciding", "adopting", "scorers")
@@ -71,3 +72,11 @@ def test_pages_link_to_files_that_are_there(root: Path, files: list[str]) -> Non
     for page in (name for name in files if name.endswith(".md")):
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (root / page).read_text(encoding="utf-8")):
             assert ((root / page).parent / target).exists(), f"{page} links to {target}"
+
+
+def test_the_page_on_scorers_lists_every_column(root: Path) -> None:
+    page = (root / "docs" / "scorers.md").read_text(encoding="utf-8")
+    for name in ("look", "clip", "text", "hashes"):
+        _, scorer = build_scorer(name, {"weights": "embedded"} if name == "clip" else {})
+        listed = set(re.findall(rf"`{name}\.(\w+)` \|", page))
+        assert listed == {column.name for column in scorer.columns}
