@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -45,6 +45,8 @@ class Clip(Scorer):
     weights: str = ClipSource.weights
     tokenizer: str = ""
     preprocess: Literal["fast", "open_clip"] = "fast"
+
+    places: ClassVar[frozenset[str]] = frozenset({"weights", "tokenizer"})
 
     def __post_init__(self) -> None:
         if self.preprocess not in {"fast", "open_clip"}:

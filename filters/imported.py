@@ -33,6 +33,7 @@ class Imported(Scorer):
     key: str = ""
     """The table's own name of the key column; ``on`` by default."""
 
+    places: ClassVar[frozenset[str]] = frozenset({"path"})
     setting_names: ClassVar[Mapping[str, str]] = {"columns": "take"}
 
     @property

@@ -86,6 +86,9 @@ class Scorer(ABC):
     setting_names: ClassVar[Mapping[str, str]] = {}
     """Recipe keys that differ from the field they set, as key: field."""
 
+    places: ClassVar[frozenset[str]] = frozenset()
+    """Fields that may hold a path. What lies there is told by ``model_digest``; where it lies is no part of the identity."""
+
     @property
     @abstractmethod
     def columns(self) -> tuple[Column, ...]:
@@ -117,8 +120,9 @@ class Scorer(ABC):
 
 
 def settings(scorer: Scorer) -> dict[str, Any]:
-    """The scorer's fields, JSON-able."""
-    return asdict(scorer)  # type: ignore[call-overload, no-any-return]
+    """The scorer's fields, JSON-able, with paths left out: a file that is moved measures the same."""
+    fields: dict[str, Any] = asdict(scorer)  # type: ignore[call-overload]
+    return {k: "(file)" if k in scorer.places and "/" in str(v) else v for k, v in fields.items()}
 
 
 def identity(scorer: Scorer, kind: str, device: Device) -> dict[str, Any]:

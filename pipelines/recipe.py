@@ -17,6 +17,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from ..corpora.errors import ConfigError
+from ..models.clip_source import WEIGHT_SUFFIXES
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 CorpusName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -196,9 +197,18 @@ def resolve(path: str, folder: Path) -> str:
     return path if "://" in path or path.startswith(("/", "~")) else str(folder / path)
 
 
+def _is_path(key: str, value: Any, folder: Path) -> bool:
+    """Whether a scorer's setting is a path: ``path`` always; weights and tokenizers may also be a tag."""
+    if not isinstance(value, str) or key not in {"path", "weights", "tokenizer"}:
+        return False
+    return (
+        key == "path" or "/" in value or value.endswith(WEIGHT_SUFFIXES) or (bool(value) and (folder / value).exists())
+    )
+
+
 def _with_paths(recipe: Recipe, folder: Path) -> Recipe:
     scores = {
-        name: {k: resolve(v, folder) if k == "path" and isinstance(v, str) else v for k, v in settings.items()}
+        name: {key: resolve(v, folder) if _is_path(key, v, folder) else v for key, v in settings.items()}
         for name, settings in recipe.scores.items()
     }
     return recipe.model_copy(
