@@ -107,7 +107,7 @@ class OpenShard:
         """Write tar, ledger and index; how the slots ended."""
         rows: list[dict[str, Any]] = []
         tar_file: list[TarFile] = []
-        with self._store.commit(lambda: tar_file[0].url) as target:
+        with self._spool, self._store.commit(lambda: tar_file[0].url) as target:
             tar = TarWriter(target)
             for slot in sorted(self._bodies):
                 rows.append(self._add_sample(tar, slot, len(rows)))
@@ -116,7 +116,6 @@ class OpenShard:
         ledger = [self._ledger[slot] for slot in sorted(self._ledger)]
         write_table(self._store, f"fetch/{self._shard}.parquet", pa.Table.from_pylist(ledger, schema=LEDGER_SCHEMA), {})
         write_index(self._store, self._shard, rows, self._schema, tar_file[0])
-        self._spool.close()
         return account(ledger)
 
     def _add_sample(self, tar: TarWriter, slot: int, record: int) -> dict[str, Any]:
