@@ -118,6 +118,10 @@ class OpenShard:
         write_index(self._store, self._shard, rows, self._schema, tar_file[0])
         return account(ledger)
 
+    def discard(self) -> None:
+        """Give up: what has come is thrown away."""
+        self._spool.close()
+
     def _add_sample(self, tar: TarWriter, slot: int, record: int) -> dict[str, Any]:
         body, planned = self._bodies[slot], self._slots[slot]
         self._spool.seek(body.offset)

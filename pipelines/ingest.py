@@ -111,14 +111,18 @@ class _Block:
 
     def run(self, responses: Callable[[Iterator[Request]], Iterator[Fetched]]) -> dict[str, Any]:
         closing: list[Future[dict[str, Any]]] = []
-        with ThreadPoolExecutor(1, thread_name_prefix="close") as pool:
-            for fetched in responses(self._requests()):
-                number, slot = self._place.pop(fetched.slot)
-                shard = self._open[number]
-                shard.take(fetched, slot)
-                if shard.complete:
-                    closing.append(pool.submit(self._open.pop(number).close))
-            told = [future.result() for future in closing]
+        try:
+            with ThreadPoolExecutor(1, thread_name_prefix="close") as pool:
+                for fetched in responses(self._requests()):
+                    number, slot = self._place.pop(fetched.slot)
+                    shard = self._open[number]
+                    shard.take(fetched, slot)
+                    if shard.complete:
+                        closing.append(pool.submit(self._open.pop(number).close))
+                told = [future.result() for future in closing]
+        finally:
+            for shard in self._open.values():
+                shard.discard()
         failed: dict[str, int] = {}
         for account in told:
             for reason, count in account["failed"].items():

@@ -1,0 +1,136 @@
+"""Fetching by blocks: every slot asked for once, finished shards not again, and the same corpus however it went."""
+
+from __future__ import annotations
+
+import doctest
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tamis.corpora.corpus import create
+from tamis.corpora.errors import FatalError
+from tamis.corpora.fetching import Fetched, FetchSettings, Request
+from tamis.corpora.plan import make_plan, read_slots, shard_name
+from tamis.corpora.store import Store
+from tamis.corpora.tables import read_table
+from tamis.pipelines import ingest as ingesting
+from tamis.pipelines.ingest import FetchTask, blocks, fetch_settings, ingest, shards_of
+
+from ..corpora.foreign_tars import picture
+from .running import Inline, Listed, files, job_for
+
+SAMPLES = 3
+
+
+@dataclass
+class Web:
+    """Answers in an order of its own, and goes away after so many answers."""
+
+    answers: int = 10_000
+    backwards: bool = True
+    asked: list[str] = field(default_factory=list)
+
+    def fetch(self, requests: Iterator[Request], settings: FetchSettings) -> Iterator[Fetched]:
+        waiting = list(requests)
+        for request in reversed(waiting) if self.backwards else waiting:
+            if self.answers == 0:
+                raise FatalError("the web went away")
+            self.answers -= 1
+            self.asked.append(request.url)
+            body = picture(int(request.url.rsplit("/", 1)[1]))
+            yield Fetched(request.slot, request.url, body, None, 200, 1, 0.1, len(body), request.url)
+
+
+def task(folder: Path, monkeypatch: pytest.MonkeyPatch, web: Web) -> FetchTask:
+    """A fetch task over a planned list of ten pictures in four shards."""
+    store, source = Store(str(folder)), Listed(10)
+    create(store, "corpus", source.schema())
+    make_plan(store, source, SAMPLES, seed=0)
+    monkeypatch.setattr(ingesting, "fetch", web.fetch)
+    return FetchTask(store, source.schema(), FetchSettings())
+
+
+def shards(folder: Path) -> dict[str, bytes]:
+    return {name: data for name, data in files(folder).items() if name.startswith("shards/")}
+
+
+def test_a_block_is_fetched_into_its_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    web = Web()
+    told = task(tmp_path, monkeypatch, web)("00000-00003")
+    assert told == {"asked": 10, "fetched": 10, "failed": {}, "bytes": told["bytes"], "shards": 4}
+    assert sorted(web.asked) == sorted(f"http://a.example/{number}" for number in range(10))
+    for shard in map(shard_name, range(4)):
+        slots = read_slots(Store(str(tmp_path)), shard)
+        rows = read_table(Store(str(tmp_path)), f"shards/{shard}.parquet")[0].to_pylist()
+        assert [(row["uid"], row["url"]) for row in rows] == [(slot["uid"], slot["url"]) for slot in slots]
+
+
+def test_blocks_and_orders_make_the_same_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task(tmp_path / "one", monkeypatch, Web())("00000-00003")
+    for number, backwards in enumerate((True, False, True, False)):
+        name = shard_name(number)
+        task(tmp_path / "other", monkeypatch, Web(backwards=backwards))(f"{name}-{name}")
+    assert shards(tmp_path / "one") == shards(tmp_path / "other")
+
+
+@pytest.mark.parametrize("answers", range(10))
+def test_a_block_tried_again_asks_only_for_shards_that_are_not_done(
+    answers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(FatalError, match="the web went away"):
+        task(tmp_path, monkeypatch, Web(answers))("00000-00003")
+    done = shards(tmp_path)
+    store = Store(str(tmp_path))
+    finished = {name.removesuffix(".parquet") for name in store.names("shards") if name.endswith(".parquet")}
+    web = Web()
+    told = task(tmp_path, monkeypatch, web)("00000-00003")
+    missing = [
+        slot["url"] for n in range(4) if shard_name(n) not in finished for slot in read_slots(store, shard_name(n))
+    ]
+    assert sorted(web.asked) == sorted(missing)
+    assert told["asked"] == len(missing)
+    assert {name: shards(tmp_path)[name] for name in done} == done, "a finished shard is never written again"
+    task(tmp_path / "whole", monkeypatch, Web())("00000-00003")
+    assert shards(tmp_path) == shards(tmp_path / "whole")
+
+
+def test_the_stage_fetches_a_list_and_then_has_nothing_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = "".join(f"http://a.example/{number},caption {number}\n" for number in range(10))
+    (tmp_path / "list.csv").write_text("URL,TEXT\n" + lines + ",no url\nhttp://a.example/3,caption 3\n")
+    recipe = {
+        "source": {"kind": "laion", "path": "list.csv"},
+        "shards": {"samples": SAMPLES},
+        "engine": {"workers": 2},
+    }
+    web = Web()
+    monkeypatch.setattr(ingesting, "fetch", web.fetch)
+    first = ingest(job_for(tmp_path, recipe))
+    assert (first.done, first.before, first.poison) == (2, 0, ())
+    assert len(web.asked) == len(set(web.asked)) == 10
+    before, again = files(tmp_path / "corpus"), Inline()
+    second = ingest(job_for(tmp_path, recipe, again))
+    assert (second.done, second.before, again.ran) == (0, 4, [])
+    assert files(tmp_path / "corpus") == before
+
+
+def test_budgets_are_divided_among_the_processes(tmp_path: Path) -> None:
+    recipe = {"fetch": {"concurrency": 10, "per_host": 2, "user_agent": "x", "timeout_seconds": 5}}
+    found = fetch_settings(job_for(tmp_path, recipe), 4)
+    assert (found.concurrency, found.per_host, found.user_agent, found.timeout_seconds) == (2, 1, "x", 5)
+
+
+@given(st.sets(st.integers(0, 60) | st.integers(99_990, 100_010)), st.integers(1, 9))
+def test_blocks_name_every_shard_once_and_no_other(numbers: set[int], size: int) -> None:
+    names = [shard_name(number) for number in sorted(numbers)]
+    named = [shards_of(block) for block in blocks(names, size)]
+    assert [name for block in named for name in block] == names
+    assert all(1 <= len(block) <= size for block in named)
+
+
+def test_the_documented_example_holds() -> None:
+    assert doctest.testmod(ingesting).attempted > 0
+    assert doctest.testmod(ingesting).failed == 0
