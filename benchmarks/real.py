@@ -10,12 +10,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 from harness import TAMIS, parser, tell, timed
+from serving import serving
 
 RECIPE: dict[str, Any] = {
     "name": "real",
@@ -56,7 +52,7 @@ def main() -> None:
     folder = options.work.resolve() / "real"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    with _server(options.data.resolve()) as base:
+    with serving(options.data.resolve()) as base:
         rows = list(_pairs(options.data.resolve(), base, 60 if options.quick else 1_000))
         pq.write_table(pa.Table.from_pylist(rows), folder / "list.parquet")
         recipe = folder / "recipe.yaml"
@@ -129,28 +125,6 @@ def _pairs(data: Path, base: str, photographs: int) -> Iterator[dict[str, str]]:
     yield {"URL": f"{base}/README.md", "TEXT": "not an image", "set": "faults"}
     yield {"URL": "http://169.254.169.254/latest/meta-data/", "TEXT": "a cloud's secrets", "set": "faults"}
     yield {"URL": f"{base}/absent.jpg", "TEXT": "nothing is there", "set": "faults"}
-
-
-@contextmanager
-def _server(data: Path) -> Iterator[str]:
-    """Serve the folder by Python's own server, in a process of its own, over HTTP/1.1."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = ["--bind", "127.0.0.1", "--directory", str(data), "--protocol", "HTTP/1.1", str(port)]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "http.server", *options], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
-    try:
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait()
 
 
 if __name__ == "__main__":
