@@ -68,7 +68,7 @@ class CardMaker:
                 why = reasons(rules, name, verdicts)
                 told = tuple(r.conjunct + (" (not measurable)" if r.verdict is None else "") for r in why)
                 alike.setdefault((verdicts[policy.column] is True, told), []).append(name)
-        yield from (Judgement(tuple(names), kept, told) for (kept, told), names in sorted(alike.items(), reverse=True))
+        yield from (Judgement(tuple(names), kept, told) for (kept, told), names in alike.items())
 
     def _pictures(
         self, rows: Mapping[Place, Mapping[str, Any]], spotters: Sequence[str]

@@ -13,8 +13,8 @@ from itertools import pairwise
 
 from .contents import Histogram, Threshold
 
-WIDTH, HEIGHT = 400, 170
-LEFT, RIGHT, TOP, BOTTOM = 8, 8, 26, 22
+WIDTH, HEIGHT = 340, 156
+LEFT, RIGHT, TOP, BOTTOM = 4, 4, 26, 22
 _BASE = HEIGHT - BOTTOM
 _MOST_TICKS = 6
 _LABEL_ROW = 11

@@ -20,7 +20,7 @@ from .histograms import passes
 from .rows import Place, Rows
 from .sampling import hashes
 
-GROUPS_SHOWN = 8
+GROUPS_SHOWN = 6
 MEMBERS_SHOWN = 6
 SIZES_TOLD = 10
 

@@ -71,4 +71,4 @@ def told_seconds(number: float) -> str:
     if number < 120:
         return f"{number:.0f} s" if number >= 10 or not number else f"{number:.2f} s" if number >= 0.01 else "< 0.01 s"
     minutes, hours = number / 60, number / 3600
-    return f"{minutes:.0f} min" if minutes < 120 else f"{hours:.1f} h"
+    return f"{minutes:.1f} min" if minutes < 10 else f"{minutes:.0f} min" if minutes < 120 else f"{hours:.1f} h"

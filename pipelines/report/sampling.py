@@ -9,6 +9,7 @@ kept are as many as will be shown.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -50,7 +51,7 @@ class Picker:
 
     def add(self, rows: Rows) -> None:
         """Look through one shard."""
-        order = hashes(rows.table["uid"])
+        order = hashes(rows.table["uid"], self.criterion)  # so that not all criteria show the same few samples
         distance = distances(rows, self.thresholds)
         passed = passes(rows, self.criterion)
         for outcome in OUTCOMES:
@@ -109,12 +110,13 @@ def shares(total: int, thresholds: Mapping[str, Sequence[Threshold]]) -> dict[st
     return found
 
 
-def hashes(uids: pa.ChunkedArray) -> NDArray[np.uint64]:
-    """A 64-bit hash a uid (32 characters), in an order of its own."""
+def hashes(uids: pa.ChunkedArray, seed: str = "") -> NDArray[np.uint64]:
+    """A 64-bit hash a uid (32 characters); another ``seed`` gives another order."""
     joined = uids.combine_chunks().cast(pa.binary()).cast(pa.binary(8 * _UID_WORDS))
     words = np.frombuffer(joined.buffers()[1] or b"", np.uint64).reshape(-1, _UID_WORDS)
     words = words[joined.offset : joined.offset + len(joined)]
-    mixed = np.zeros(len(words), np.uint64)
+    start = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "little")
+    mixed = np.full(len(words), start, np.uint64)
     for column in words.T:
         mixed = (mixed ^ column) * np.uint64(0x9E3779B97F4A7C15)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):  # the finaliser of SplitMix64

@@ -39,7 +39,7 @@ def test_bytes_are_said_in_a_fitting_unit(number: float, said: str) -> None:
         (0.243, "0.24 s"),
         (25.7, "26 s"),
         (119, "119 s"),
-        (240, "4 min"),
+        (240, "4.0 min"),
         (9000, "2.5 h"),
     ],
 )

@@ -104,6 +104,12 @@ def test_hashes_differ_and_do_not_depend_on_slicing() -> None:
     assert hashes(pa.chunked_array([], pa.string())).tolist() == []
 
 
+def test_each_criterion_draws_samples_of_its_own() -> None:
+    uids = pa.chunked_array([[f"{n:032x}" for n in range(1000)]])
+    firsts = [set(np.argsort(hashes(uids, name))[:100].tolist()) for name in ("big", "quiet")]
+    assert len(firsts[0] & firsts[1]) < 30
+
+
 @given(st.integers(0, 300), st.integers(1, 7), st.booleans())
 def test_shares_spend_the_budget_evenly(total: int, criteria: int, drawn: bool) -> None:
     found = shares(total, {f"c{n}": [LINE] if drawn else [] for n in range(criteria)})
