@@ -16,7 +16,6 @@ from ..corpora.corpus import Corpus
 from ..corpora.errors import ConfigError
 from ..corpora.index import path_of
 from ..corpora.plan import REFUSED
-from ..corpora.sharding import FETCHED
 from ..corpora.tables import read_table
 
 
@@ -31,10 +30,9 @@ def explain(corpus: Corpus, name: str) -> dict[str, Any]:
         return {"fetch": _in_ledgers(corpus, name)}
     shard, row, sample = found
     ledger = _matching(read_table(corpus.store, f"fetch/{shard}.parquet")[0], "uid", sample["uid"])
-    fetched = [entry for entry in ledger if entry["status"] == FETCHED]  # its later copies are told there, too
     return {
         "sample": {"shard": shard, "row": row, **sample},
-        "fetch": fetched[0] if fetched else None,
+        "fetch": ledger[0] if ledger else None,  # its later copies are told there, too
         "scores": dict(_scores(corpus, shard, row)),
         "duplicates": dict(_duplicates(corpus, sample["uid"])),
         "verdicts": dict(_verdicts(corpus, shard, row)),
