@@ -74,6 +74,10 @@ def _draft(shard: str) -> str:
     return f"plan/draft-{shard}.parquet"
 
 
+def _draft_ledger(shard: str) -> str:
+    return f"plan/draft-{shard}-ledger.parquet"
+
+
 def _taken(store: Store, shards: list[str], finished: set[str]) -> dict[str, set[str]]:
     """For each shard, its uids that another has: finished shards keep theirs, then the first in plan order wins."""
     seen: set[bytes] = set()
@@ -124,8 +128,10 @@ class DraftTask:
     def _write(
         self, shard: str, rows: list[dict[str, Any]], ledger: list[dict[str, Any]], tar: TarFile
     ) -> dict[str, Any]:
+        told = pa.Table.from_pylist(ledger, schema=LEDGER_SCHEMA)
+        write_table(self.store, _draft_ledger(shard), told, {})
         table = pa.Table.from_pylist(rows, schema=schema_with(self.source_schema))
-        write_table(self.store, _draft(shard), table, {"tar": tar.__dict__, "ledger": ledger})
+        write_table(self.store, _draft(shard), table, {"tar": tar.__dict__})
         return {"asked": len(ledger)}
 
 
@@ -143,7 +149,8 @@ class IndexTask:
     def __call__(self, item: str) -> dict[str, Any]:
         """Write ledger and index of one shard."""
         table, meta = read_table(self.store, _draft(item))
-        rows, ledger = without_duplicates(table.to_pylist(), meta["ledger"], self.taken.get(item, set()))
+        drafted = read_table(self.store, _draft_ledger(item))[0].to_pylist()
+        rows, ledger = without_duplicates(table.to_pylist(), drafted, self.taken.get(item, set()))
         write_table(self.store, f"fetch/{item}.parquet", pa.Table.from_pylist(ledger, schema=LEDGER_SCHEMA), {})
         write_index(self.store, item, rows, schema_with(self.source_schema), TarFile(**meta["tar"]))
         return account(ledger)

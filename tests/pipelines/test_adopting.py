@@ -15,7 +15,7 @@ from tamis.corpora.corpus import create
 from tamis.corpora.errors import ConfigError, DataError, FatalError
 from tamis.corpora.index import Index, read_index
 from tamis.corpora.store import RangeReader
-from tamis.corpora.tables import read_table
+from tamis.corpora.tables import read_meta, read_table
 from tamis.corpora.tars import walk
 from tamis.pipelines.ingest import ingest
 from tamis.pipelines.job import Job
@@ -197,3 +197,10 @@ def test_adopting_leaves_no_file_open(tmp_path: Path, tars: Path) -> None:
     before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names, not paths
     ingest(job_for(tmp_path, {}))
     assert set(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_a_drafts_footer_does_not_grow_with_its_samples(tmp_path: Path, tars: Path) -> None:
+    """Parquet readers refuse footers of 100 MB: a tar of some hundred thousand samples once stopped the run."""
+    job = job_for(tmp_path, {})
+    ingest(job)
+    assert read_meta(job.store, "plan/draft-00000.parquet").keys() == {"tar"}
