@@ -28,7 +28,7 @@ from .errors import ConfigError
 from .index import SOURCE_PREFIX
 from .records import ListSource, Record
 from .store import Store
-from .tables import read_table, write_table
+from .tables import growing_table, read_table, write_table
 
 PLAN = "plan/plan.json"
 REFUSED = "plan/refused.parquet"
@@ -81,27 +81,30 @@ def make_plan(store: Store, source: ListSource, samples: int, seed: int) -> Plan
     schema = source.schema()
     with tempfile.TemporaryDirectory(prefix="tamis-plan-") as folder:
         requests = _spill(source, schema, seed, Path(folder) / "requests.parquet")
-        slots = refused = shards = 0
-        rejected: list[dict[str, Any]] = []
-        rows: list[dict[str, Any]] = []
-        for row in _in_plan_order(Path(folder)):
+        slots, shards = _write_plan(store, _in_plan_order(Path(folder)), schema, samples)
+    plan = Plan(made_from, requests, slots, shards, requests - slots)
+    store.put_json(PLAN, asdict(plan))
+    return plan
+
+
+def _write_plan(store: Store, ordered: Iterator[dict[str, Any]], schema: pa.Schema, samples: int) -> tuple[int, int]:
+    """Write slots and refused requests; how many slots there are, in how many shards."""
+    slots = shards = 0
+    rows: list[dict[str, Any]] = []
+    with growing_table(store, REFUSED, REFUSED_SCHEMA, {}) as refuse:
+        for row in ordered:
             if reason := row.pop("reason"):
-                rejected.append(
-                    {"uid": row["uid"], "url": row["url"], "caption": (row["captions"] or [""])[0], "reason": reason}
-                )
+                caption = (row["captions"] or [""])[0]
+                refuse({"uid": row["uid"], "url": row["url"], "caption": caption, "reason": reason})
                 continue
             rows.append({"slot": len(rows), **row})
             if len(rows) == samples:
                 _write_slots(store, shards, rows, schema)
                 shards, slots, rows = shards + 1, slots + len(rows), []
-        if rows:
-            _write_slots(store, shards, rows, schema)
-            shards, slots = shards + 1, slots + len(rows)
-        refused = len(rejected)
-    write_table(store, REFUSED, pa.Table.from_pylist(rejected, schema=REFUSED_SCHEMA), {})
-    plan = Plan(made_from, requests, slots, shards, refused)
-    store.put_json(PLAN, asdict(plan))
-    return plan
+    if rows:
+        _write_slots(store, shards, rows, schema)
+        shards, slots = shards + 1, slots + len(rows)
+    return slots, shards
 
 
 def read_plan(store: Store) -> Plan:

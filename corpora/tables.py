@@ -7,7 +7,7 @@ sorted key-value metadata. The same table gives the same bytes from any process.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -25,23 +25,47 @@ META = b"tamis"
 
 def write_table(store: Store, path: str, table: pa.Table, meta: Mapping[str, Any]) -> None:
     """Commit ``table`` with ``meta`` (JSON-able) in its file metadata."""
+    with store.commit(path) as file, _writer(file, table.schema, meta) as writer:
+        whole = table.replace_schema_metadata(writer.schema.metadata).combine_chunks()  # pages are cut where chunks are
+        writer.write_table(whole, ROW_GROUP_ROWS)
+
+
+@contextmanager
+def growing_table(
+    store: Store, path: str, schema: pa.Schema, meta: Mapping[str, Any]
+) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Commit a table row by row, holding one row group; the bytes are those that ``write_table`` would give it."""
+    rows: list[Mapping[str, Any]] = []
+    with store.commit(path) as file, _writer(file, schema, meta) as writer:
+
+        def flush() -> None:
+            writer.write_table(pa.Table.from_pylist(rows, schema=writer.schema))
+            rows.clear()
+
+        def append(row: Mapping[str, Any]) -> None:
+            if len(rows) == ROW_GROUP_ROWS:
+                flush()
+            rows.append(row)
+
+        yield append
+        flush()
+
+
+def _writer(file: IO[bytes], schema: pa.Schema, meta: Mapping[str, Any]) -> pq.ParquetWriter:
     described = json.dumps(meta, sort_keys=True, separators=(",", ":")).encode()
-    table = table.replace_schema_metadata({META: described}).combine_chunks()  # pages are cut where chunks are
-    with store.commit(path) as file:
-        pq.write_table(
-            table,
-            file,
-            row_group_size=ROW_GROUP_ROWS,
-            compression="zstd",
-            compression_level=1,
-            use_dictionary=_dictionary_columns(table.schema),
-            write_statistics=True,
-            store_schema=True,
-            version="2.6",
-        )
+    return pq.ParquetWriter(
+        file,
+        schema.with_metadata({META: described}),
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=_dictionary_columns(schema),
+        write_statistics=True,
+        store_schema=True,
+        version="2.6",
+    )
 
 
-def _dictionary_columns(schema: pa.Schema) -> list[str] | bool:
+def _dictionary_columns(schema: pa.Schema) -> list[str]:
     # uids and hashes never repeat: a dictionary over them costs time and bytes
     return [
         f.name for f in schema if pa.types.is_string(f.type) and f.name not in {"uid", "key", "image_sha256", "url"}

@@ -14,9 +14,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tamis.corpora import tables
 from tamis.corpora.errors import ShardError
 from tamis.corpora.store import Store
-from tamis.corpora.tables import ROW_GROUP_ROWS, count_rows, finite, read_meta, read_table, write_table
+from tamis.corpora.tables import (
+    ROW_GROUP_ROWS,
+    count_rows,
+    finite,
+    growing_table,
+    read_meta,
+    read_table,
+    write_table,
+)
 
 TABLE = pa.table(
     {
@@ -111,6 +120,26 @@ def test_large_tables_are_cut_into_row_groups(store: Store) -> None:
     groups = pq.ParquetFile(store.url("t.parquet")).metadata
     assert [groups.row_group(n).num_rows for n in range(groups.num_row_groups)] == [ROW_GROUP_ROWS, 1]
     assert read_table(store, "t.parquet")[0]["n"].to_pylist() == list(range(rows))
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3, 4, 5, 9])
+def test_a_table_that_grows_row_by_row_has_the_same_bytes(
+    rows: int, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "ROW_GROUP_ROWS", 4)
+    table = wide(max(rows, 1)).slice(0, rows)
+    with growing_table(store, "g.parquet", table.schema, {"a": 1}) as append:
+        for row in table.to_pylist():
+            append(row)
+        assert not store.exists("g.parquet")
+    write_table(store, "t.parquet", table, {"a": 1})
+    assert store.read("g.parquet") == store.read("t.parquet")
+
+
+def test_a_table_that_stopped_growing_is_not_there(store: Store) -> None:
+    with pytest.raises(AttributeError), growing_table(store, "g.parquet", TABLE.schema, {}) as append:
+        append("no row")  # type: ignore[arg-type]
+    assert store.names("") == []
 
 
 def test_an_empty_table_keeps_its_schema(store: Store) -> None:
