@@ -20,6 +20,7 @@ from typing import IO, Any
 
 import fsspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.json as pa_json
 import pyarrow.parquet as pq
@@ -157,7 +158,10 @@ def _read(raw: IO[bytes], name: str, types: pa.Schema) -> Iterator[pa.RecordBatc
         as_text = [pa.string() if pa.types.is_nested(f.type) else f.type for f in types]
         columns = dict(zip(types.names, as_text, strict=True))
         convert = pa_csv.ConvertOptions(column_types=columns, include_columns=types.names)
-        yield from pa_csv.open_csv(raw, _CSV_BLOCKS, _csv_parsing(ending), convert)
+        for batch in pa_csv.open_csv(raw, _CSV_BLOCKS, _csv_parsing(ending), convert):
+            if ending == "tsv":
+                _check_lines(batch, name)
+            yield batch
     else:
         parse = pa_json.ParseOptions(explicit_schema=types, unexpected_field_behavior="ignore")
         yield from pa_json.open_json(raw, _JSON_BLOCKS, parse)
@@ -169,6 +173,20 @@ _JSON_BLOCKS = pa_json.ReadOptions(block_size=READ_BLOCK_BYTES)
 
 def _csv_parsing(ending: str) -> pa_csv.ParseOptions:
     return pa_csv.ParseOptions(delimiter="\t" if ending == "tsv" else ",", newlines_in_values=True)
+
+
+def _check_lines(batch: pa.RecordBatch, name: str) -> None:
+    """Refuse rows that a stray quotation mark ran together: a tsv value of lines and tabs.
+
+    Many tsv lists are written without quoting; a caption that begins with a mark would swallow the rows up to the next.
+    """
+    for column in (column for column in batch.columns if pa.types.is_string(column.type)):
+        found = column.filter(pc.match_substring_regex(column, r"(?s)\n.*\t|\t.*\n"))
+        if len(found):
+            raise ConfigError(
+                f"source.path: {name}: a quotation mark opens the value {found[0].as_py()[:60]!r} and is not closed in "
+                "its line: double the marks inside values and close them, or give the list as parquet"
+            )
 
 
 def _parsed(data_type: pa.DataType) -> pa.DataType:

@@ -290,3 +290,13 @@ def test_the_fingerprint_follows_content_and_settings_not_the_place(tmp_path: Pa
     assert LaionList(there).fingerprint() == found
     others = [LaionList(other), LaionList(here, {"url": "URL"}), LaionList(here, keep=("TEXT",))]
     assert found not in {one.fingerprint() for one in others}
+
+
+def test_a_tsv_whose_quotation_marks_run_rows_together_is_refused(tmp_path: Path) -> None:
+    """Many tsv lists quote nothing: a caption that begins with a mark swallowed the rows after it."""
+    for rows in ('u\t"open\nv\tx\nw\ty\n', 'u\t"one\nv\t"two\nw\ty\n'):
+        path = write(tmp_path / "list.tsv", f"URL\tTEXT\n{rows}".encode())
+        with pytest.raises(ConfigError, match=r"list.tsv: a quotation mark opens the value '.+' and is not closed in"):
+            read(path)
+    marks = write(tmp_path / "list.tsv", b'URL\tTEXT\nu\tan "inch" of 5"\nv\t"two\nlines"\nw\t"a\ttab"\n')
+    assert [record.caption for record in read(marks)] == ['an "inch" of 5"', "two\nlines", "a\ttab"]
