@@ -46,6 +46,6 @@ def _shard(store: Store, number: int, samples: int, draw: Draw) -> None:
             body, header = draw(rng)
             uid = uid_of("url", url, caption)
             rows.append(add_sample(tar, describe(uid, url, [caption], header, rng.bytes(32).hex(), {}), body, row))
-        sha256 = tar.close()
-        made.append(TarFile(tar_path(name, sha256), tar.size, sha256))
+        digest = tar.close()
+        made.append(TarFile(tar_path(name, digest), tar.size, digest))
     write_index(store, name, rows, schema_with(pa.schema([])), made[0])

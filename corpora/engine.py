@@ -19,8 +19,8 @@ from typing import Any, Protocol
 
 from .errors import ConfigError, FatalError, TamisError
 
-_HOPELESS = {errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES}
-"""No space, no right to write: another attempt on this machine meets the same."""
+_HOPELESS = {errno.ENOSPC, errno.EROFS, errno.EDQUOT}
+"""No space to write: another attempt on this machine, and every other item, meets the same."""
 
 MAX_ATTEMPTS = 3
 """How often an item is tried before it is recorded as poison."""

@@ -1,6 +1,6 @@
 """The index of a shard: a parquet row an item, in tar order, with the byte ranges of its members.
 
-Written last, it is the shard's done-marker, and names its tar with size and SHA-256. Its ``digest`` covers the tar and
+Written last, it is the shard's done-marker, and names its tar with size and digest. Its ``digest`` covers the tar and
 the uids; every derived table repeats it, and a reader refuses a table made for another index.
 """
 
@@ -54,11 +54,11 @@ block-aligned range of all members of the record. ``width`` and ``height`` are u
 
 @dataclass(frozen=True)
 class TarFile:
-    """The tar that an index describes: a URL (relative to the corpus when it is ours), its size and its SHA-256."""
+    """The tar that an index describes: a URL (relative to the corpus when it is ours), its size and its BLAKE3 digest."""
 
     url: str
     size: int
-    sha256: str
+    blake3: str
     ours: bool = True
 
 
@@ -88,7 +88,7 @@ def schema_with(source: pa.Schema) -> pa.Schema:
 
 def digest_of(tar: TarFile, uids: Iterable[str]) -> str:
     """What derived tables repeat: SHA-256 over the tar's digest and the uids in order."""
-    digest = hashlib.sha256(tar.sha256.encode())
+    digest = hashlib.sha256(tar.blake3.encode())
     for uid in uids:
         digest.update(uid.encode())
     return digest.hexdigest()

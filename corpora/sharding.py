@@ -111,8 +111,8 @@ class OpenShard:
             tar = TarWriter(target)
             for slot in sorted(self._bodies):
                 rows.append(self._add_sample(tar, slot, len(rows)))
-            sha256 = tar.close()
-            tar_file.append(TarFile(tar_path(self._shard, sha256), tar.size, sha256))
+            digest = tar.close()
+            tar_file.append(TarFile(tar_path(self._shard, digest), tar.size, digest))
         ledger = [self._ledger[slot] for slot in sorted(self._ledger)]
         write_table(self._store, f"fetch/{self._shard}.parquet", pa.Table.from_pylist(ledger, schema=LEDGER_SCHEMA), {})
         write_index(self._store, self._shard, rows, self._schema, tar_file[0])
@@ -133,9 +133,9 @@ class OpenShard:
         return add_sample(tar, described, image, record)
 
 
-def tar_path(shard: str, sha256: str) -> str:
+def tar_path(shard: str, digest: str) -> str:
     """Where a shard's tar lies: its name carries its digest, so another content is another file."""
-    return f"shards/{shard}-{sha256[:8]}.tar"
+    return f"shards/{shard}-{digest[:8]}.tar"
 
 
 def caption_of(captions: Sequence[str] | None) -> str:

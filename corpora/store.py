@@ -254,6 +254,16 @@ class RangeReader:
             )
         return data
 
+    def read_into(self, buffer: memoryview, offset: int) -> None:
+        """Fill ``buffer`` from ``offset``; no new memory for local files.
+
+        Raises:
+            ShardError: the file is shorter than that.
+        """
+        filled = os.preadv(self._file, [buffer], offset) if self._file is not None else 0
+        if filled < len(buffer):
+            buffer[filled:] = self.read(offset + filled, len(buffer) - filled)
+
     def close(self) -> None:
         """Release the file."""
         if self._file is not None:

@@ -5,16 +5,18 @@ A member is a 512-byte ustar header, its data, and zeros up to the next multiple
     [header|image|pad][header|txt|pad][header|json|pad] ... [1024 zeros]
 
 Owner, mode and time are constants, so a sample's bytes are the same in whichever tar it stands, and whole samples are
-copied by range. Price: 32 us a sample to write (python's tarfile 116), header reads only to walk.
+copied by range. Archives are named by BLAKE3, which is three times as fast as SHA-256 here: an export copies at the
+speed of its digest. Price: 32 us a sample to write (python's tarfile 116), header reads only to walk.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
+
+from blake3 import blake3
 
 from .errors import DataError
 
@@ -71,7 +73,7 @@ class TarWriter:
 
     def __init__(self, sink: IO[bytes]) -> None:
         self._sink = sink
-        self._digest = hashlib.sha256()
+        self._digest = blake3()
         self.size = 0
 
     def add(self, name: str, data: bytes) -> Member:
@@ -80,14 +82,14 @@ class TarWriter:
         self.append(b"".join((header(name, len(data)), data, bytes(padded(len(data)) - len(data)))))
         return Member(name, start, start + BLOCK, len(data))
 
-    def append(self, members: bytes) -> None:
+    def append(self, members: bytes | memoryview) -> None:
         """Append whole members as they are (a range of another of our tars)."""
         self._sink.write(members)
         self._digest.update(members)
         self.size += len(members)
 
     def close(self) -> str:
-        """End the archive; its SHA-256 in hex."""
+        """End the archive; its BLAKE3 digest in hex."""
         self.append(END)
         return self._digest.hexdigest()
 

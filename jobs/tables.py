@@ -28,6 +28,11 @@ def print_account(console: Console, result: RunResult) -> None:
             table.add_row(name, f"{policy['kept']:,}", f"{policy['dropped']:,}", Text(why))
         console.print(table)
     for export in told["exports"]:
+        if not export["current"]:
+            console.print(
+                Text(f"export {export['policy']}: {export['path']} is not of this decision; run `tamis export`")
+            )
+            continue
         size = f"{export['samples']:,} samples, {export['bytes'] / 1e6:,.1f} MB, {export['shards']} shards"
         console.print(Text(f"export {export['policy']}: {export['path']} ({size})"), soft_wrap=True)
 

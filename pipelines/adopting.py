@@ -41,7 +41,7 @@ def adopt_tars(job: Job, block: ShardsBlock) -> StageResult:
     undrafted = [shard for shard in missing if not job.store.exists(_draft(shard))]
     drafted = run_map(
         job,
-        STAGE,
+        "draft",
         DraftTask(job.store, corpus.source_schema, names),
         Work(undrafted, len(names) - len(undrafted), "samples", "asked"),
     )
@@ -121,7 +121,7 @@ class DraftTask:
             with contextlib.suppress(DataError):
                 unpack(url, plain)  # when cut short, what came out is adopted, and the walk records where it ends
             found = hash_tar("", plain, ours=True)
-            made.append(TarFile(tar_path(shard, found.sha256), found.size, found.sha256))
+            made.append(TarFile(tar_path(shard, found.blake3), found.size, found.blake3))
             rows, ledger = adopt(plain, self.source_schema)
         return self._write(shard, rows, ledger, made[0])
 

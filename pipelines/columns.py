@@ -30,6 +30,8 @@ class WideTable:
     store: Store
     families: tuple[FamilySpec, ...]
     source_schema: pa.Schema
+    unmeasured: frozenset[str] = frozenset()
+    """Paths of columns that could not be measured, within the recipe's tolerance; their values are null."""
 
     def schema(self) -> pa.Schema:
         """Every column by its wide name."""
@@ -56,14 +58,20 @@ class WideTable:
         from_index = [c for c in columns if c.partition(".")[0] not in wanted or "." not in c]
         table, meta = read_table(self.store, path_of(shard), list(dict.fromkeys(["uid", *from_index])))
         for family, inner in wanted.items():
-            path = names[family].path(shard)
-            if not self.store.exists(path):
-                raise ConfigError(f"{path} is missing: measure first, with `tamis score RECIPE`")
-            measured, about = read_table(self.store, path, inner)
-            check_digest(about.get("index"), meta["digest"], path)
+            measured = self._family(names[family].path(shard), family, inner, table.num_rows, meta["digest"])
             for name in inner:
                 table = table.append_column(f"{family}.{name}", measured[name])
         return table, meta["digest"]
+
+    def _family(self, path: str, family: str, columns: list[str], rows: int, index: str) -> pa.Table:
+        if path in self.unmeasured:
+            schema = self.schema()
+            return pa.table({name: pa.nulls(rows, schema.field(f"{family}.{name}").type) for name in columns})
+        if not self.store.exists(path):
+            raise ConfigError(f"{path} is missing: measure first, with `tamis score RECIPE`")
+        measured, about = read_table(self.store, path, columns)
+        check_digest(about.get("index"), index, path)
+        return measured
 
     def scan(self, shards: Sequence[str]) -> Scan:
         """A reader of any columns over these shards, a table a shard, in order."""
@@ -77,4 +85,9 @@ class WideTable:
 
 def wide_table(job: Job) -> WideTable:
     """The columns that the recipe's scores give."""
-    return WideTable(job.store, tuple(families(job)), job.corpus().source_schema)
+    corpus, specs = job.corpus(), tuple(families(job))
+    missing: frozenset[str] = frozenset()
+    if job.recipe.tolerance.failed_shards:
+        paths = (spec.path(shard) for spec in specs for shard in corpus.shards())
+        missing = frozenset(path for path in paths if not job.store.exists(path))
+    return WideTable(job.store, specs, corpus.source_schema, missing)

@@ -1,7 +1,7 @@
 """Writing one export shard: runs of bytes from source tars into a new tar, and the new index by shifting offsets.
 
 Rows that stand in a source tar one after another are one read. The offsets of the new index are the old ones moved by
-the distance that their sample moved, computed for all rows at once. Price: a read, a SHA-256 and a write of the bytes;
+the distance that their sample moved, computed for all rows at once. Price: a read, a BLAKE3 and a write of the bytes;
 about 5 us a row.
 """
 
@@ -24,7 +24,7 @@ from ..corpora.store import RangeReader, Store
 from ..corpora.tables import read_table, write_table
 from ..corpora.tars import TarWriter
 
-MAX_READ_BYTES = 8 << 20
+BUFFER_BYTES = 1 << 18
 MAX_OPEN_TARS = 256
 _OFFSETS = ("image_offset", "text_offset", "json_offset", "sample_offset", "sample_end")
 
@@ -49,8 +49,8 @@ class ExportTask:
         with self.target.commit(path) as sink, closing(_Readers()) as readers:
             tar = TarWriter(sink)
             index = (_copy_whole if _laid_out_by_us(table) else _rewrite)(tar, table, readers)
-            sha256 = tar.close()
-        tar_file = TarFile(path, tar.size, sha256)
+            digest = tar.close()
+        tar_file = TarFile(path, tar.size, digest)
         index = index.select(schema_with(self.source_schema).names).cast(schema_with(self.source_schema))
         meta = {
             "shard": item,
@@ -98,8 +98,7 @@ def _copy_whole(tar: TarWriter, table: pa.Table, readers: _Readers) -> pa.Table:
     """Copy samples of our own tars, header to padding; the rows with offsets into the new tar."""
     starts = table["sample_offset"].to_numpy()
     ends = table["sample_end"].to_numpy()
-    for url, start, end in _runs(table["tar"].to_pylist(), starts, ends):
-        tar.append(readers.of(url).read(start, end - start))
+    _copy(tar, readers, _runs(table["tar"].to_pylist(), starts, ends))
     sizes = ends - starts
     moved = np.cumsum(sizes) - sizes - starts
     for name in _OFFSETS:
@@ -109,11 +108,27 @@ def _copy_whole(tar: TarWriter, table: pa.Table, readers: _Readers) -> pa.Table:
     return table.set_column(table.column_names.index("record"), "record", record)
 
 
+def _copy(tar: TarWriter, readers: _Readers, runs: Iterator[tuple[str, int, int]]) -> None:
+    """Copy ranges through one buffer that stays in the cache: many small ones in one write, a large one in several."""
+    buffer = memoryview(bytearray(BUFFER_BYTES))
+    filled = 0
+    for url, start, end in runs:
+        reader = readers.of(url)
+        while start < end:
+            size = min(end - start, BUFFER_BYTES - filled)
+            reader.read_into(buffer[filled : filled + size], start)
+            start, filled = start + size, filled + size
+            if filled == BUFFER_BYTES:
+                tar.append(buffer)
+                filled = 0
+    tar.append(buffer[:filled])
+
+
 def _runs(tars: list[str], starts: NDArray[np.int64], ends: NDArray[np.int64]) -> Iterator[tuple[str, int, int]]:
-    """Neighbouring samples of one tar as one range, of ``MAX_READ_BYTES`` where there is more than one sample."""
+    """Neighbouring samples of one tar as one range."""
     open_url, open_start, open_end = "", 0, 0
     for url, start, end in zip(tars, starts.tolist(), ends.tolist(), strict=True):
-        if url == open_url and start == open_end and end - open_start <= MAX_READ_BYTES:
+        if url == open_url and start == open_end:
             open_end = end
             continue
         if open_url:

@@ -56,7 +56,8 @@ def decision_digest(job: Job, wide: WideTable, rules: Rules, corpus: str) -> str
     used = {column.partition(".")[0] for column in rules.columns if "." in column}
     measured = {spec.name: spec.identity8 for spec in wide.families if spec.name in used}
     methods = {name: block.on for name, block in job.recipe.duplicates.items()}
-    return digest8({"rules": rules.canonical(), "families": measured, "duplicates": methods, "corpus": corpus})
+    told = {"rules": rules.canonical(), "families": measured, "duplicates": methods, "corpus": corpus}
+    return digest8({**told, "unmeasured": sorted(wide.unmeasured)} if wide.unmeasured else told)
 
 
 def read_decision(job: Job) -> Decision | None:
@@ -70,6 +71,8 @@ def read_decision(job: Job) -> Decision | None:
 def decide(job: Job) -> StageResult:
     """Judge every row under every policy, unless that was done."""
     started = time.perf_counter()
+    if not job.recipe.criteria and not job.recipe.policies:
+        return StageResult(STAGE)
     wide = wide_table(job)
     rules = compile_recipe(job, wide)
     shards = job.corpus().shards()

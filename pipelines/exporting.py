@@ -8,7 +8,7 @@ and neighbours in one read; of adopted tars the image's bytes are copied under o
     <to>/00003.tar, 00003.parquet                       the shard and its index
     <to>/sizes.json, manifest.json                      samples a tar; hashes of everything; written last
 
-Price: one read and one write of the bytes, one SHA-256; the sort of the index rows.
+Price: one read and one write of the bytes, one BLAKE3 digest; the sort of the index rows.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ _ORDER = {
 
 def export(job: Job) -> list[StageResult]:
     """Write every export of the recipe that is not there as it should be."""
+    if not job.recipe.exports:
+        return []
     decision = read_decision(job)
     if decision is None:
         raise ConfigError("nothing is decided for this corpus and recipe: run `tamis decide RECIPE` first")
@@ -196,7 +198,7 @@ def _finish(job: Job, target: Store, block: ExportBlock, digest: str, shards: Se
         "samples": sum(samples.values()),
         "bytes": sum(entry["size"] for entry in told),
         "shards": [
-            {"tar": entry["url"], "size": entry["size"], "sha256": entry["sha256"], "samples": samples[entry["shard"]]}
+            {"tar": entry["url"], "size": entry["size"], "blake3": entry["blake3"], "samples": samples[entry["shard"]]}
             for entry in told
         ],
     }

@@ -55,7 +55,7 @@ def run(job: Job, first: str = "fetch", last: str = "export") -> RunResult:
     for name in between(first, last):
         found = STAGES[name](job)
         results += found if isinstance(found, list) else [found]
-        if results and results[-1].poison:
+        if sum(len(result.poison) for result in results) > job.recipe.tolerance.failed_shards:
             break  # later stages would read what is not there
     account = {**summarise(job), "seconds": round(time.perf_counter() - started, 3)}
     return RunResult(tuple(results), account)

@@ -76,7 +76,8 @@ def score(job: Job) -> StageResult:
     shards = corpus.shards()
     missing = {shard: [s.name for s in specs if not job.store.exists(s.path(shard))] for shard in shards}
     todo = [shard for shard in shards if missing[shard]]
-    task = ScoreTask(job.store, tuple(specs), job.device, job.pace)
+    wanted = {name for shard in todo for name in missing[shard]}  # a scorer with nothing to do loads no model
+    task = ScoreTask(job.store, tuple(spec for spec in specs if spec.name in wanted), job.device, job.pace)
     return run_map(job, STAGE, task, Work(todo, len(shards) - len(todo), "images", "rows"), job.resources)
 
 

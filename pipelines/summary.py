@@ -14,13 +14,14 @@ import pyarrow.compute as pc
 
 from ..corpora.errors import FatalError
 from ..corpora.index import path_of
-from ..corpora.plan import PLAN, REFUSED
+from ..corpora.plan import REFUSED, read_plan
 from ..corpora.sharding import FAILED
 from ..corpora.store import Store
 from ..corpora.tables import count_rows, read_table
-from .deciding import read_decision
-from .exporting import MANIFEST
+from .deciding import Decision, read_decision
+from .exporting import MANIFEST, export_digest
 from .job import Job
+from .recipe import ExportBlock
 
 
 def summarise(job: Job) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def summarise(job: Job) -> dict[str, Any]:
     decision = read_decision(job) if job.recipe.policies else None
     policies: Mapping[str, Any] = decision.ledger["policies"] if decision else {}
     told["policies"] = {name: _policy(funnel) for name, funnel in policies.items()}
-    told["exports"] = [_exported(block.policy, block.to) for block in job.recipe.exports]
+    told["exports"] = [_exported(block, decision) for block in job.recipe.exports]
     _reconcile(told)
     return told
 
@@ -48,7 +49,10 @@ def _ingested(job: Job) -> dict[str, Any]:
         reasons = ledger["reason"].filter(pc.equal(ledger["status"], FAILED)).value_counts()
         failed.update({entry["values"]: entry["counts"] for entry in reasons.to_pylist()})
         samples += count_rows(job.store, path_of(shard))
-    if job.store.exists(PLAN) and job.store.exists(REFUSED):
+    if unfetched := max(0, read_plan(job.store).slots - asked):
+        failed["failed_shard"] = unfetched
+        asked += unfetched
+    if job.store.exists(REFUSED):
         refused = read_table(job.store, REFUSED, ["reason"])[0]["reason"].to_pylist()
         failed.update(refused)
         asked += len(refused)
@@ -67,12 +71,14 @@ def _policy(funnel: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _exported(policy: str, path: str) -> dict[str, Any]:
-    target = Store(path)
+def _exported(block: ExportBlock, decision: Decision | None) -> dict[str, Any]:
+    """What lies at an export's place; ``current`` when it was made from this decision, and not from an older one."""
+    target = Store(block.to)
     manifest = target.read_json(MANIFEST) if target.exists(MANIFEST) else {}
     return {
-        "policy": policy,
-        "path": path,
+        "policy": block.policy,
+        "path": block.to,
+        "current": decision is not None and manifest.get("digest") == export_digest(decision, block),
         "shards": len(manifest.get("shards", ())),
         "samples": manifest.get("samples", 0),
         "bytes": manifest.get("bytes", 0),
@@ -89,5 +95,5 @@ def _reconcile(told: Mapping[str, Any]) -> None:
             )
     for export in told["exports"]:
         kept = told["policies"].get(export["policy"], {}).get("kept", export["samples"])
-        if export["shards"] and export["samples"] != kept:
+        if export["current"] and export["samples"] != kept:
             raise FatalError(f"export {export['path']} holds {export['samples']} samples, its policy keeps {kept}")

@@ -7,7 +7,6 @@ with one, belongs to no sample. Everything is read by range: a sample is a few n
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import math
 import re
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 import fsspec
+from blake3 import blake3
 
 from ..errors import DataError
 from ..index import TarFile
@@ -128,8 +128,8 @@ def key_of(name: str) -> str:
 
 
 def hash_tar(url: str, tar: IO[bytes], ours: bool) -> TarFile:
-    """Size and SHA-256 of a tar."""
-    digest, size = hashlib.sha256(), 0
+    """Size and BLAKE3 digest of a tar."""
+    digest, size = blake3(), 0
     tar.seek(0)
     while block := tar.read(BLOCK_BYTES):
         digest.update(block)

@@ -89,7 +89,7 @@ def test_samples_stand_in_slot_order_with_their_three_members(tmp_path: Path) ->
         assert (row["source.score"], row["source.tag"]) == (slot / 2, None)
     assert [row["captions"] for row in rows] == [[], ["caption 2", "一只猫"], ["caption 5", "一只猫"]]
     assert index.digest == digest_of(index.tar, [row["uid"] for row in rows])
-    assert index.tar.url == f"shards/00003-{index.tar.sha256[:8]}.tar"
+    assert index.tar.url == f"shards/00003-{index.tar.blake3[:8]}.tar"
 
 
 @settings(max_examples=15, deadline=None)

@@ -122,7 +122,7 @@ def test_gzipped_tars_are_unpacked_into_the_corpus(tmp_path: Path) -> None:
     ingest(job)
     whole, cut = indexes(job)
     assert whole.tar.ours
-    assert whole.tar.url == f"shards/00000-{whole.tar.sha256[:8]}.tar"
+    assert whole.tar.url == f"shards/00000-{whole.tar.blake3[:8]}.tar"
     assert (tmp_path / "corpus" / whole.tar.url).read_bytes() == data
     assert [row["key"] for row in whole.table.to_pylist()] == [f"{number:09d}" for number in range(5)]
     assert 1 <= cut.table.num_rows < 5

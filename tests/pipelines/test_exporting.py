@@ -14,6 +14,7 @@ from typing import Any
 import fsspec
 import pyarrow.parquet as pq
 import pytest
+from blake3 import blake3
 
 from tamis.corpora.errors import ConfigError, FatalError
 from tamis.corpora.index import read_index
@@ -117,7 +118,7 @@ def test_manifest_sizes_and_metadata_agree_with_the_tars(corpus: Path) -> None:
         {
             "tar": path.name,
             "size": path.stat().st_size,
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "blake3": blake3(path.read_bytes()).hexdigest(),
             "samples": len(found),
         }
         for path, found in shards(corpus)
@@ -128,8 +129,8 @@ def test_manifest_sizes_and_metadata_agree_with_the_tars(corpus: Path) -> None:
     assert json.loads((corpus / "out/sizes.json").read_text()) == {e["tar"]: e["samples"] for e in told}
     for entry in told:
         meta = metadata_of(pq.read_schema(corpus / "out" / entry["tar"].replace(".tar", ".parquet")))
-        assert (meta["tar"]["sha256"], meta["tar"]["size"], meta["samples"]) == (
-            entry["sha256"],
+        assert (meta["tar"]["blake3"], meta["tar"]["size"], meta["samples"]) == (
+            entry["blake3"],
             entry["size"],
             entry["samples"],
         )
@@ -152,7 +153,7 @@ def test_how_much_is_read_at_once_does_not_matter(
     max_read: int, max_open: int, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exported(corpus)
-    monkeypatch.setattr(copying, "MAX_READ_BYTES", max_read)
+    monkeypatch.setattr(copying, "BUFFER_BYTES", max_read)
     monkeypatch.setattr(copying, "MAX_OPEN_TARS", max_open)
     exported(corpus, to="again")
     assert files(corpus / "out") == files(corpus / "again")

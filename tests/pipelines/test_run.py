@@ -5,8 +5,12 @@ from __future__ import annotations
 import io
 import tarfile
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import webdataset
@@ -14,12 +18,14 @@ from PIL import Image
 
 from tamis.corpora.errors import ConfigError
 from tamis.corpora.index import read_index
+from tamis.filters.scorer import Column, Device, Needs, Sample, Scorer
 from tamis.pipelines.deciding import read_decision
 from tamis.pipelines.explaining import explain
 from tamis.pipelines.job import Job
 from tamis.pipelines.run import RunResult, run
 
 from .conftest import JobOf, Site
+from .running import Inline
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +65,9 @@ def test_only_one_of_each_group_of_byte_identical_copies_is_kept(
     assert any(one.copy_group for one in site.planted)
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")  # webdataset's
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # webdataset's
 def test_an_export_opens_in_webdataset_with_the_bytes_that_were_served(
     finished: tuple[Path, Job, RunResult], site: Site
 ) -> None:
@@ -163,3 +171,52 @@ def test_an_explanation_of_a_failed_url_tells_the_reason(finished: tuple[Path, J
     assert explain(job.corpus(), missing.url(site.url))["fetch"]["reason"] == "http_404"
     with pytest.raises(ConfigError, match="no uid or URL"):
         explain(job.corpus(), "0" * 32)
+
+
+def test_a_shard_that_cannot_be_measured_is_null_within_tolerance_and_stops_the_run_beyond_it(
+    tmp_path: Path, job_of: JobOf
+) -> None:
+    def job(failed_shards: int, scores: dict[str, Any]) -> Job:
+        blocks: dict[str, Any] = {
+            "scores": scores,
+            "criteria": {"fine": "fussy.fine"} if scores else {},
+            "policies": {"kept": "fine"} if scores else {},
+            "exports": [{"policy": "kept", "to": str(tmp_path / "export")}] if scores else [],
+            "tolerance": {"failed_shards": failed_shards},
+        }
+        return replace(job_of(tmp_path, **blocks), engine=Inline())
+
+    run(job(0, {}))
+    lost = read_index(job(0, {}).store, "00001").table["uid"].to_pylist()
+    fussy = {"fussy": {"kind": f"{Fussy.__module__}:Fussy", "hated": lost[0]}}
+    strict = run(job(0, fussy))
+    assert [(stage, item) for stage, item, _ in strict.poison] == [("score", "00001")]
+    assert "a sample that it cannot bear" in strict.poison[0][2]
+    assert strict.stages[-1].stage == "score"
+    tolerant = run(job(1, fussy))
+    kept = tolerant.account["policies"]["kept"]
+    assert kept["not_measurable"] == {"fine": len(lost)}
+    assert kept["kept"] == tolerant.account["samples"] - len(lost) == tolerant.account["exports"][0]["samples"]
+
+
+@dataclass(frozen=True)
+class Fussy(Scorer):
+    """Fails on one sample in a way that it does not foresee, and so on its shard."""
+
+    hated: str
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return (Column("fine", pa.bool_(), "", "always"),)
+
+    @property
+    def needs(self) -> Needs:
+        return Needs()
+
+    def prepare(self, sample: Sample) -> bool:
+        if sample.row["uid"] == self.hated:
+            raise RuntimeError("a sample that it cannot bear")
+        return True
+
+    def score(self, batch: Sequence[bool | None], device: Device) -> Mapping[str, Sequence[bool]]:
+        return {"fine": [True] * len(batch)}
