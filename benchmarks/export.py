@@ -23,13 +23,13 @@ from harness import TAMIS, interleaved, paired_ratio, parser, spread, tell, time
 
 from tamis.corpora.sniffing import ImageHeader
 
-SAMPLES_A_SHARD = 5_000
+SAMPLES_A_SHARD = 10_000
 MEAN_BYTES = 58_000
 
 PEER = """
 import sys, webdataset as wds
 urls, out = sys.argv[1].split(","), sys.argv[2]
-with wds.ShardWriter(out + "/%05d.tar", maxcount=5000, verbose=0) as sink:
+with wds.ShardWriter(out + "/%05d.tar", maxcount=10000, verbose=0) as sink:
     for sample in wds.WebDataset(urls, shardshuffle=False):
         sink.write({k: v for k, v in sample.items() if not k.startswith("__") or k == "__key__"})
 """
@@ -38,7 +38,7 @@ with wds.ShardWriter(out + "/%05d.tar", maxcount=5000, verbose=0) as sink:
 def main() -> None:
     """Build the corpus once, then time the sides in turn."""
     options = parser(str(__doc__)).parse_args()
-    shards = 1 if options.quick else 8
+    shards = 1 if options.quick else 13
     folder = options.work.resolve() / f"export-{shards}"
     write_corpus(folder, "export", shards, SAMPLES_A_SHARD, _body)
     tars = sorted((folder / "corpus" / "shards").glob("*.tar"))
@@ -60,7 +60,7 @@ def main() -> None:
     def export(shuffle: str) -> Callable[[], float]:
         recipe = _recipe(folder, shuffle)
         timed([*TAMIS, "decide", str(recipe)])
-        return fresh([*TAMIS, "export", str(recipe)])
+        return fresh([*TAMIS, "export", str(recipe), "--workers", "4"])
 
     copy = ["cp", *map(str, tars), str(out)]
     sync = ["sync", str(out), *(str(out / tar.name) for tar in tars)]

@@ -18,6 +18,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +27,7 @@ import fsspec
 from .errors import ConfigError, ShardError
 
 SPOOL = ".spool"
+WRITE_BEHIND_BYTES = 64 << 20
 _SPOOLED = re.compile(r"(?P<node>.+)-(?P<pid>\d+)-[0-9a-f]+")
 
 
@@ -221,6 +223,38 @@ class Store:
             shutil.rmtree(self.local / path, ignore_errors=True)
         elif self.fs.exists(self.full(path)):
             self.fs.rm(self.full(path), recursive=True)
+
+
+class WriteBehind:
+    """Has the disk write what has come so far while more is made, so that the sync of a commit finds little to do."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        """Write to ``file``, a real one."""
+        self._file = file
+        self._ahead = 0
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="write-behind")
+        self._pending: Future[None] | None = None
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Write; from time to time the disk is asked to follow."""
+        self._ahead += len(data)
+        if self._ahead >= WRITE_BEHIND_BYTES and (self._pending is None or self._pending.done()):
+            self._check()
+            self._file.flush()
+            self._pending, self._ahead = self._pool.submit(os.fdatasync, self._file.fileno()), 0
+        return self._file.write(data)
+
+    def __enter__(self) -> WriteBehind:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+        self._check()
+
+    def _check(self) -> None:
+        """Raise what the disk said: it says so once, and the sync of the commit would hear nothing of it."""
+        if self._pending is not None:
+            self._pending.result()
 
 
 class RangeReader:

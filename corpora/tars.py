@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Protocol
 
 from blake3 import blake3
 
@@ -68,10 +68,17 @@ def header(name: str, size: int) -> bytes:
     return fields + b"%06o\0 " % checksum + rest
 
 
+class Sink(Protocol):
+    """What a tar is written to."""
+
+    def write(self, data: bytes | memoryview, /) -> int:
+        """Take bytes."""
+
+
 class TarWriter:
     """Writes members in the order given, and hashes the whole archive on the way."""
 
-    def __init__(self, sink: IO[bytes]) -> None:
+    def __init__(self, sink: Sink) -> None:
         self._sink = sink
         self._digest = blake3()
         self.size = 0

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..corpora.index import TarFile, digest_of, schema_with
 from ..corpora.sharding import add_sample
-from ..corpora.store import RangeReader, Store
+from ..corpora.store import RangeReader, Store, WriteBehind
 from ..corpora.tables import read_table, write_table
 from ..corpora.tars import TarWriter
 
@@ -46,8 +46,8 @@ class ExportTask:
         """Write one shard: its tar, then its index."""
         table = _located(read_table(self.source, f"{self.folder}/{item}.parquet")[0], self.source)
         path = f"{item}.tar"
-        with self.target.commit(path) as sink, closing(_Readers()) as readers:
-            tar = TarWriter(sink)
+        with self.target.commit(path) as sink, WriteBehind(sink) as behind, closing(_Readers()) as readers:
+            tar = TarWriter(behind)
             index = (_copy_whole if _laid_out_by_us(table) else _rewrite)(tar, table, readers)
             digest = tar.close()
         tar_file = TarFile(path, tar.size, digest)

@@ -19,8 +19,9 @@ from typing import IO, Any
 import fsspec
 import pytest
 
+from tamis.corpora import store as store_module
 from tamis.corpora.errors import ConfigError, ShardError
-from tamis.corpora.store import SPOOL, RangeReader, Store
+from tamis.corpora.store import SPOOL, RangeReader, Store, WriteBehind
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -326,3 +327,24 @@ def test_a_root_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> Non
 def test_an_unknown_protocol_is_refused(root: str) -> None:
     with pytest.raises(ConfigError, match=rf"cannot open '{root}'"):
         Store(root)
+
+
+def test_writing_behind_gives_the_same_file_and_tells_of_a_failing_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "WRITE_BEHIND_BYTES", 10)
+    with (tmp_path / "file").open("wb") as file, WriteBehind(file) as behind:
+        for number in range(50):
+            behind.write(bytes([number]) * 7)
+    assert (tmp_path / "file").read_bytes() == b"".join(bytes([number]) * 7 for number in range(50))
+
+    def fails(_: int) -> None:
+        raise OSError(errno.EIO, "the disk fails")
+
+    monkeypatch.setattr(os, "fdatasync", fails)
+    with (
+        pytest.raises(OSError, match="the disk fails"),
+        (tmp_path / "other").open("wb") as file,
+        WriteBehind(file) as behind,
+    ):
+        behind.write(bytes(20))
