@@ -32,8 +32,9 @@ BARE = """
 import glob, io, sys, time, multiprocessing
 def work(paths):
     import torch
-        from tamis.filters.pixels import decode, scale_for
-    from tamis.corpora.sniffing import ImageHeader, inspect
+    from tamis.corpora.sniffing import inspect
+    from tamis.corpora.tars import walk
+    from tamis.filters.pixels import decode, scale_for
     from tamis.models.clip_inputs import fast_pixels
     from tamis.models.clip_source import ClipSource, preprocess
     torch.set_num_threads(1)
@@ -81,7 +82,7 @@ def main() -> None:
     """Build the corpora once, then time the sides in turn."""
     options = parser(str(__doc__)).parse_args()
     here = {"PYTHONPATH": str(Path(__file__).parent)}
-    images, forwards, runs = (1_000, 128, 3) if options.quick else (8_000, 512, 5)
+    images, forwards, runs = (1_000, 128, 3) if options.quick else (8_000, 256, 5)
     folder = options.work.resolve()
     feed_folder, forward_folder = folder / f"score-{images}", folder / f"score-{forwards}"
     feed = _corpus(feed_folder, images, FEED)

@@ -27,6 +27,9 @@ from .scorer import ERROR, Column, Device, Pixels, Sample, Scorer
 AHEAD = 2
 """Batches that are prepared while one is scored."""
 
+SLICE_ROWS = 8
+"""Rows that a thread prepares at a time: handing over a row alone costs a tenth of preparing it."""
+
 NOT_FINITE = "not_finite"
 """The error of a row for which a scorer gave NaN or infinity: the value is null, a vector zeros."""
 
@@ -68,14 +71,24 @@ def _prepared(
     pool: ThreadPoolExecutor,
 ) -> Iterator[list[dict[str, Any]]]:
     """Prepared batches in order, ``AHEAD`` of them in the making."""
-    making: deque[list[Future[dict[str, Any]]]] = deque()
+    making: deque[list[Future[list[dict[str, Any]]]]] = deque()
     for start in range(0, len(rows), batch_size):
-        batch = rows[start : start + batch_size]
-        making.append([pool.submit(_prepare, row, reader, scorers) for row in batch])
+        slices = _sliced(rows[start : start + batch_size], SLICE_ROWS)
+        making.append([pool.submit(_prepare_slice, rows_of, reader, scorers) for rows_of in slices])
         if len(making) > AHEAD:
-            yield [future.result() for future in making.popleft()]
+            yield [one for future in making.popleft() for one in future.result()]
     while making:
-        yield [future.result() for future in making.popleft()]
+        yield [one for future in making.popleft() for one in future.result()]
+
+
+def _sliced(batch: Sequence[Mapping[str, Any]], size: int) -> list[Sequence[Mapping[str, Any]]]:
+    return [batch[start : start + size] for start in range(0, len(batch), size)]
+
+
+def _prepare_slice(
+    rows: Sequence[Mapping[str, Any]], reader: RangeReader, scorers: Mapping[str, Scorer]
+) -> list[dict[str, Any]]:
+    return [_prepare(row, reader, scorers) for row in rows]
 
 
 def _prepare(row: Mapping[str, Any], reader: RangeReader, scorers: Mapping[str, Scorer]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ Shapes: C channels (3), H and W of the network's input, N context length in toke
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping
 from functools import lru_cache
@@ -33,6 +34,12 @@ from .clip_source import EMBEDDED, ClipSource, Preprocess, first_line, library, 
 MAX_ASPECT = 8
 CHARACTERS_PER_TOKEN = 16
 _CACHED_WORDS = 1 << 18
+
+_MENDED = re.compile("[&<]")
+"""What open_clip may read as an HTML entity or as a special token."""
+
+_ASCII_WORD = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[a-z]+|[0-9]|[^\sa-z0-9]+")
+"""open_clip's split into words, for lower-case ASCII."""
 
 
 def fast_pixels(pixels: NDArray[np.uint8], preprocess: Preprocess) -> Tensor:
@@ -83,23 +90,44 @@ def _transform(preprocess: Preprocess) -> Any:
 
 
 class CaptionTokenizer:
-    """open_clip's tokenizer of one model, safe to call from several threads."""
+    """open_clip's tokenizer of one model, safe to call from several threads.
+
+    A caption of printable ASCII, as most English ones are, needs none of open_clip's mending of encodings and entities:
+    its words are looked up one by one, at a sixth of the time and with the same ids.
+    """
 
     def __init__(self, tokenizer: Any, context_length: int) -> None:
         self._tokenizer = tokenizer
-        self._lock = (
-            threading.Lock()
-        )  # a Hugging Face tokenizer keeps each call's padding as state: wrong tokens without
+        # a Hugging Face tokenizer keeps each call's padding as state: wrong tokens without a lock
+        self._lock = threading.Lock()
+        self._ids: dict[str, list[int]] = {}
+        self._knows_words = _is_plain_bpe(tokenizer)
         self.context_length = context_length
 
     def __call__(self, caption: str) -> tuple[Tensor, bool]:
         """Token ids, int64 (N,), and whether the caption was longer than they can say."""
         text = caption[: CHARACTERS_PER_TOKEN * self.context_length]
+        if self._knows_words and text.isascii() and text.isprintable() and not _MENDED.search(text):
+            return self._by_words(text, len(text) < len(caption))
         with self._lock:
             tokens: Tensor = self._tokenizer([text])[0]
             truncated = len(text) < len(caption) or self._overflows(text, tokens)
             self._forget_words()
         return tokens, truncated
+
+    def _by_words(self, text: str, cut: bool) -> tuple[Tensor, bool]:
+        ids = [self._tokenizer.sot_token_id]
+        for word in _ASCII_WORD.findall(text.lower()):
+            known = self._ids.get(word)
+            if known is None:
+                with self._lock:
+                    known = self._tokenizer.encode(word)
+                    self._forget_words()
+                self._ids[word] = known
+            ids += known
+        overflows = len(ids) >= self.context_length
+        ids = [*ids[: self.context_length - 1], self._tokenizer.eot_token_id]
+        return torch.tensor(ids + [0] * (self.context_length - len(ids))), cut or overflows
 
     def _overflows(self, text: str, tokens: Tensor) -> bool:
         """Count again, but only when the row does not end in padding (half the cost, for most captions)."""
@@ -115,8 +143,18 @@ class CaptionTokenizer:
     def _forget_words(self) -> None:
         """open_clip remembers the pieces of every word it met, for ever: on web text, gigabytes."""
         words = getattr(self._tokenizer, "cache", {})
+        if len(self._ids) > _CACHED_WORDS:
+            self._ids = {}
         if len(words) > _CACHED_WORDS:
             self._tokenizer.cache = {word: pieces for word, pieces in words.items() if word.startswith("<")}
+
+
+def _is_plain_bpe(tokenizer: Any) -> bool:
+    """Whether this is open_clip's own byte-pair tokenizer, with its usual cleaning and no shortening at random."""
+    module = library().tokenizer
+    lower = module.get_clean_fn("lower")
+    plain = type(tokenizer) is module.SimpleTokenizer
+    return plain and tokenizer.clean_fn is lower and tokenizer.reduction_fn is None
 
 
 @lru_cache(maxsize=8)

@@ -49,7 +49,10 @@ class LocalEngine:
         with contextlib.ExitStack() as stack:
             pool: list[_Worker] = []
             for slot in range(min(self.workers, len(items))):
-                pool.append(_Worker(task, gpus[slot % len(gpus)] if gpus else None))
+                environ = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, int(resources.cpus))))}
+                if gpus:
+                    environ["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
+                pool.append(_Worker(task, environ))
                 stack.callback(pool[-1].stop)
             yield from _supervise(pool, items)
 
@@ -88,8 +91,8 @@ def _supervise(pool: Sequence[_Worker], items: Sequence[str]) -> Iterator[Outcom
 class _Worker:
     """One process and the item it works on."""
 
-    def __init__(self, task: Task, gpu: str | None) -> None:
-        self._task, self._gpu = task, gpu
+    def __init__(self, task: Task, environ: Mapping[str, str]) -> None:
+        self._task, self._environ = task, environ
         self._item: str | None = None
         self._attempts = 0
         self._failures = 0
@@ -100,7 +103,8 @@ class _Worker:
         self._ready = False
         self.ears, mouth = _context.Pipe()
         watched, self._lifeline = _context.Pipe(duplex=False)
-        self._process = _context.Process(target=_serve, args=(mouth, watched, self._task, self._gpu), daemon=True)
+        arguments = (mouth, watched, self._task, self._environ)
+        self._process = _context.Process(target=_serve, args=arguments, daemon=True)
         self._process.start()
         mouth.close()
         watched.close()
@@ -163,12 +167,11 @@ class _Worker:
         self._lifeline.close()
 
 
-def _serve(mouth: Connection[Any, Any], lifeline: Connection[Any, Any], task: Task, gpu: str | None) -> None:
+def _serve(mouth: Connection[Any, Any], lifeline: Connection[Any, Any], task: Task, environ: Mapping[str, str]) -> None:
     """The worker's life: tell how the set-up went, then an outcome for each item."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides when to stop
     threading.Thread(target=_die_with_driver, args=(lifeline,), daemon=True).start()
-    if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    os.environ.update(environ)  # before the set-up imports libraries that would each take every core
     ready = attempt(_SetUp(task), "set-up", NAME)
     mouth.send(ready)
     while ready.ok:

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from PIL import Image
@@ -116,3 +117,30 @@ def test_a_tokenizer_that_is_nowhere_is_told_with_a_remedy(tmp_path: Path, monke
         caption_tokenizer(ClipSource("ViT-B-16-SigLIP", "webli"))
     with pytest.raises(ConfigError, match="no such folder"):
         caption_tokenizer(ClipSource("ViT-B-16-SigLIP", "webli", str(tmp_path / "none")))
+
+
+WORDS = st.lists(
+    st.one_of(
+        st.text(st.characters(codec="ascii", exclude_categories=("Cc",)), max_size=30),
+        st.sampled_from(
+            ["it's", "DON'T", "we'll", "3.5cm", "A4", "--", "http://a.b/c?d=e", "I'VE", "'s", "&amp;", "<b>"]
+        ),
+        st.text(max_size=10),
+    ),
+    max_size=40,
+)
+
+
+@lru_cache
+def tokenizer_of(length: int) -> SimpleTokenizer:
+    return SimpleTokenizer(context_length=length)
+
+
+@given(WORDS, st.sampled_from([8, 32, 77]))
+@settings(deadline=None, max_examples=300)
+def test_captions_looked_up_by_words_get_the_ids_of_open_clip(words: list[str], length: int) -> None:
+    theirs = tokenizer_of(length)
+    caption = " ".join(words)[: 16 * length]
+    ids, truncated = CaptionTokenizer(theirs, length)(caption)
+    assert ids.tolist() == theirs([caption])[0].tolist()
+    assert truncated == (len(theirs.encode(caption)) + 2 > length)
