@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help install demo test check lint types format peers $(PEERS:%=peer-%) clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z]*-*%*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
 
 install: .venv/.installed-dev ## create .venv with everything that demo, test and check need
 
@@ -39,6 +39,9 @@ types: install ## check the types alone
 	@rm -rf $(TYPES) && mkdir -p $(TYPES)/tamis
 	@ln -s $(addprefix $(CURDIR)/,$(ROOMS) $(wildcard api/*.py) api/py.typed) $(TYPES)/tamis
 	MYPYPATH=$(TYPES):benchmarks $(BIN)/mypy $(TYPES)/tamis tests $(wildcard benchmarks/*.py)
+
+results-%: install ## measure what benchmarks/RESULTS.md tells (results-decide, results-kills, ...); ARGS="--quick" for a short form
+	$(BIN)/python benchmarks/$*.py $(ARGS)
 
 format: install ## rewrite the sources as `make check` wants them
 	$(BIN)/ruff check --fix-only $(SOURCES)

@@ -11,6 +11,7 @@ import numpy as np
 from tamis.filters.clip import Clip, ClipInput
 from tamis.filters.scorer import Device
 from tamis.models.clip_inputs import caption_tokenizer
+from tamis.models.clip_source import preprocess
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +23,9 @@ class NullClip(Clip):
         return ""
 
     def setup(self, device: Device) -> None:
-        """Only the tokenizer."""
+        """All that the real one loads, but the network."""
         caption_tokenizer(self.source)
+        preprocess(self.source)
 
     def score(self, batch: Sequence[ClipInput | None], device: Device) -> Mapping[str, Any]:
         """Stack the batch as a network would get it, and answer zeros."""

@@ -103,9 +103,9 @@ class _Worker:
         self._ready = False
         self.ears, mouth = _context.Pipe()
         watched, self._lifeline = _context.Pipe(duplex=False)
-        arguments = (mouth, watched, self._task, self._environ)
-        self._process = _context.Process(target=_serve, args=arguments, daemon=True)
-        self._process.start()
+        self._process = _context.Process(target=_serve, args=(mouth, watched, self._task), daemon=True)
+        with _environment(self._environ):
+            self._process.start()
         mouth.close()
         watched.close()
 
@@ -167,11 +167,25 @@ class _Worker:
         self._lifeline.close()
 
 
-def _serve(mouth: Connection[Any, Any], lifeline: Connection[Any, Any], task: Task, environ: Mapping[str, str]) -> None:
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Variables that a process started meanwhile has from its first import on, when libraries count cores and GPUs."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _serve(mouth: Connection[Any, Any], lifeline: Connection[Any, Any], task: Task) -> None:
     """The worker's life: tell how the set-up went, then an outcome for each item."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides when to stop
     threading.Thread(target=_die_with_driver, args=(lifeline,), daemon=True).start()
-    os.environ.update(environ)  # before the set-up imports libraries that would each take every core
     ready = attempt(_SetUp(task), "set-up", NAME)
     mouth.send(ready)
     while ready.ok:
