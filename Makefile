@@ -1,7 +1,7 @@
 # A fresh checkout needs Python 3.11, make and the package index; everything happens in .venv.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-WORKERS ?= 0
+WORKERS ?= 2
 ROOMS := corpora models filters train evals pipelines jobs
 BIN := .venv/bin
 TYPES := build/types
@@ -25,7 +25,7 @@ install: .venv/.installed-dev ## create .venv with everything that demo, test an
 demo: .venv/.installed-demo ## run the whole loop on the embedded corpus; ends with a report page
 	$(BIN)/tamis demo $(ARGS)
 
-test: install ## run every test (ARGS="-k name" picks some, WORKERS=2 shares them out)
+test: install ## run every test (ARGS="-k name" picks some, WORKERS=0 runs them in one process)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: lint types ## check format, lint and types: what a change must pass besides the tests

@@ -67,6 +67,7 @@ def _export(job: Job, decision: Decision, block: ExportBlock) -> StageResult:
     started = time.perf_counter()
     digest = export_digest(decision, block)
     target = Store(block.to)
+    target.sweep()
     before = _manifest(target)
     if before is not None and before["digest"] == digest and _all_there(target, before):
         return StageResult(STAGE, before=len(before["shards"]))
@@ -101,7 +102,6 @@ def _all_there(target: Store, manifest: dict[str, Any]) -> bool:
 def _take_over(target: Store, before: dict[str, Any] | None) -> None:
     """Make the target ours: an older export of tamis is replaced, a folder with other things in it is refused."""
     target.check_writable()
-    target.sweep()
     names = target.names("")
     begun = target.exists(_BEGUN)
     if names and before is None and not begun:

@@ -33,7 +33,6 @@ SHARDS_OPEN = 16
 def ingest(job: Job) -> StageResult:
     """Bring the recipe's source in as shards; what is there is not asked for again."""
     job.store.check_writable()
-    job.store.sweep()
     if not isinstance(job.recipe.source, LaionBlock):
         return adopt_tars(job, job.recipe.source)
     source = LaionList(job.recipe.source.path, job.recipe.source.columns, job.recipe.source.keep)

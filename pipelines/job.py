@@ -94,6 +94,7 @@ class Work:
 def run_map(job: Job, stage: str, task: Task, work: Work, resources: Resources | None = None) -> StageResult:
     """Map ``task`` over the work that is left, watched and logged."""
     started = time.perf_counter()
+    job.store.sweep()
     values: list[Mapping[str, Any]] = []
     poison: list[tuple[str, str]] = []
     job.watch.begin(stage, work.before + len(work.items), work.before, work.unit)

@@ -36,7 +36,8 @@ def evaluate(text: str, table: pa.Table = TABLE) -> list[object]:
     frame = Frame(table.num_rows)
     for leaf in {node for node in walk(tree) if node.op == "column"}:
         frame.bind(leaf, table[leaf.value])
-    return frame.evaluate({"found": tree}, {})["found"].to_pylist()
+    found: list[object] = frame.evaluate({"found": tree}, {})["found"].to_pylist()
+    return found
 
 
 @pytest.mark.parametrize("column", ["x", "f", "h"])

@@ -23,7 +23,7 @@ def verdicts(rows: list[tuple[bool | None, ...]], rules: Rules = RULES) -> pa.Ta
 
 
 def test_the_funnel_counts_false_null_and_alone() -> None:
-    rows = [
+    rows: list[tuple[bool | None, ...]] = [
         (True, True, False),  # kept
         (False, True, False),  # only a
         (None, True, False),  # only a, not measurable
