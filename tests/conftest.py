@@ -9,9 +9,15 @@ from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Tests run in several processes; libraries that each take every core would only wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Examples are searched for anew on every run here; a gate must give the same answer for the same tree.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 PROGRAMS = ("chromium", "nginx")
 """What a test may ask for beyond Python, make and the package index, with ``@pytest.mark.needs_<program>``."""

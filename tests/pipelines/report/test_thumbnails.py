@@ -32,7 +32,9 @@ def test_every_size_and_format_becomes_a_small_jpeg_of_the_same_shape(width: int
     assert (shown.format, shown.size) == ("JPEG", (shown_width, shown_height))
     assert max(shown.size) == min(LONGEST, max(width, height))
     scale = max(width, height) / max(shown.size)
-    assert abs(min(shown.size) - max(1, min(width, height) / scale)) <= 1
+    assert (
+        abs(min(shown.size) - max(1, min(width, height) / scale)) < 2
+    )  # rounded once by the decoder, once by the resize
     assert np.abs(np.asarray(shown).mean((0, 1)) - [200, 30, 60]).max() < 12
 
 
