@@ -50,7 +50,7 @@ KINDS = {
     "export sizes": r"sizes\.json",
     "export manifest": r"manifest\.json",
 }
-QUICK_KINDS = ("tar", "columns", "verdicts", "export index")
+QUICK_KINDS = ("tar", "columns", "verdicts", "export manifest")
 QUICK_WORKERS = ("index", "export tar")
 
 

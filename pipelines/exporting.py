@@ -70,6 +70,7 @@ def _export(job: Job, decision: Decision, block: ExportBlock) -> StageResult:
     target.sweep()
     before = _manifest(target)
     if before is not None and before["digest"] == digest and _all_there(target, before):
+        target.remove(_BEGUN)  # it is there when the run was killed between the manifest and this
         return StageResult(STAGE, before=len(before["shards"]))
     _take_over(target, before)
     folder = f"exports/{block.policy}-{digest}"
