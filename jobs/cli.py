@@ -53,11 +53,13 @@ def run_recipe(
     as_json: AsJson = False,
 ) -> None:
     """Run all stages of a recipe; what is done is not done again, so running again resumes."""
+    from ..pipelines.ingest import source_of
     from ..pipelines.report.report import write_report
-    from ..pipelines.run import between, run
+    from ..pipelines.run import between, check, run
 
     job = _job(recipe, engine, workers)
     if dry_run:
+        check(job, source_of(job.recipe).schema())
         told = {"recipe": job.recipe.model_dump(mode="json"), "stages": list(between(first, last))}
         _print_json(told) if as_json else messages.print(
             f"{recipe} is sound; it would run: {', '.join(told['stages'])}"

@@ -22,14 +22,12 @@ from ..corpora.sources.shards import COMPRESSED, TarSource, adopt, without_dupli
 from ..corpora.store import Store
 from ..corpora.tables import read_table, write_table
 from .job import Job, StageResult, Work, run_map
-from .recipe import ShardsBlock
 
 STAGE = "fetch"
 
 
-def adopt_tars(job: Job, block: ShardsBlock) -> StageResult:
+def adopt_tars(job: Job, source: TarSource) -> StageResult:
     """Give every tar of the source an index in the corpus; the tars stay where and as they are."""
-    source = TarSource(block.path, block.keep)
     tars = source.files()
     corpus = job.create_corpus(source.schema())
     _check_plan(job.store, source.fingerprint(), len(tars))

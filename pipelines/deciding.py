@@ -53,7 +53,8 @@ def compile_recipe(job: Job, wide: WideTable) -> Rules:
 
 def decision_digest(job: Job, wide: WideTable, rules: Rules, corpus: str) -> str:
     """What names a decision's folders: the rules, the families they read, the corpus as it is."""
-    used = {column.partition(".")[0] for column in rules.columns if "." in column}
+    compared = [block.on for block in job.recipe.duplicates.values()]
+    used = {column.partition(".")[0] for column in (*rules.columns, *compared) if "." in column}
     measured = {spec.name: spec.identity8 for spec in wide.families if spec.name in used}
     methods = {name: block.on for name, block in job.recipe.duplicates.items()}
     told = {"rules": rules.canonical(), "families": measured, "duplicates": methods, "corpus": corpus}

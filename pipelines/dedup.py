@@ -40,13 +40,11 @@ def dedup(job: Job) -> StageResult:
     wide = wide_table(job)
     shards = job.corpus().shards()
     corpus = corpus_digest(job.store, shards)
-    known = wide.schema().names
+    check_methods(job, wide)
     done = before = 0
     methods = job.recipe.duplicates
     job.watch.begin(STAGE, len(methods), 0, "rows")
     for name, block in methods.items():
-        if block.on not in known:
-            raise ConfigError(f"duplicates.{name}.on: no column {block.on!r}; there are {', '.join(sorted(known))}")
         path = clusters_path(wide, name, block.on, corpus)
         if job.store.exists(path):
             before += 1
@@ -57,6 +55,18 @@ def dedup(job: Job) -> StageResult:
         job.watch.advance(1, 0, 0)
     job.watch.end()
     return StageResult(STAGE, done, before, seconds=time.perf_counter() - started)
+
+
+def check_methods(job: Job, wide: WideTable) -> None:
+    """Refuse a method that compares a column which is not there.
+
+    Raises:
+        ConfigError: so it does.
+    """
+    known = wide.schema().names
+    for name, block in job.recipe.duplicates.items():
+        if block.on not in known:
+            raise ConfigError(f"duplicates.{name}.on: no column {block.on!r}; there are {', '.join(sorted(known))}")
 
 
 def read_clusters(job: Job, wide: WideTable, corpus: str) -> dict[str, pa.Table]:

@@ -20,10 +20,11 @@ from ..corpora.index import path_of
 from ..corpora.plan import make_plan, read_slots
 from ..corpora.sharding import OpenShard
 from ..corpora.sources.laion import LaionList
+from ..corpora.sources.shards import TarSource
 from ..corpora.store import Store
 from .adopting import adopt_tars
 from .job import Job, StageResult, Work, run_map
-from .recipe import LaionBlock
+from .recipe import LaionBlock, Recipe
 
 STAGE = "fetch"
 SHARDS_OPEN = 16
@@ -33,9 +34,9 @@ SHARDS_OPEN = 16
 def ingest(job: Job) -> StageResult:
     """Bring the recipe's source in as shards; what is there is not asked for again."""
     job.store.check_writable()
-    if not isinstance(job.recipe.source, LaionBlock):
-        return adopt_tars(job, job.recipe.source)
-    source = LaionList(job.recipe.source.path, job.recipe.source.columns, job.recipe.source.keep)
+    source = source_of(job.recipe)
+    if isinstance(source, TarSource):
+        return adopt_tars(job, source)
     corpus = job.create_corpus(source.schema())
     plan = make_plan(job.store, source, job.recipe.shards.samples, job.recipe.shards.seed)
     names = plan.shard_names()
@@ -46,6 +47,14 @@ def ingest(job: Job) -> StageResult:
     task = FetchTask(job.store, corpus.source_schema, fetch_settings(job, workers))
     work = Work(blocks(missing, block), len(names) - len(missing), "URLs", "asked")
     return run_map(job, STAGE, task, work)
+
+
+def source_of(recipe: Recipe) -> LaionList | TarSource:
+    """What the recipe's source block names."""
+    block = recipe.source
+    if isinstance(block, LaionBlock):
+        return LaionList(block.path, block.columns, block.keep)
+    return TarSource(block.path, block.keep)
 
 
 def fetch_settings(job: Job, processes: int) -> FetchSettings:

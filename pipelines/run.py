@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from ..corpora.errors import ConfigError
-from .deciding import decide
-from .dedup import dedup
+from .columns import WideTable
+from .deciding import compile_recipe, decide
+from .dedup import check_methods, dedup
 from .exporting import export
-from .ingest import ingest
+from .ingest import ingest, source_of
 from .job import Job, StageResult
 from .scoring import families, score
 from .summary import summarise
@@ -50,15 +53,27 @@ def run(job: Job, first: str = "fetch", last: str = "export") -> RunResult:
         ConfigError: the recipe asks for something that cannot be; found before any work where it can be.
     """
     started = time.perf_counter()
-    families(job)
+    stages = between(first, last)
+    check(job, source_of(job.recipe).schema() if first == "fetch" else job.corpus().source_schema)
     results: list[StageResult] = []
-    for name in between(first, last):
+    for name in stages:
         found = STAGES[name](job)
         results += found if isinstance(found, list) else [found]
         if sum(len(result.poison) for result in results) > job.recipe.tolerance.failed_shards:
             break  # later stages would read what is not there
     account = {**summarise(job), "seconds": round(time.perf_counter() - started, 3)}
     return RunResult(tuple(results), account)
+
+
+def check(job: Job, source_schema: pa.Schema) -> None:
+    """Refuse a recipe whose scorers, duplicates or rules cannot be, hours before the stage that would find out.
+
+    Raises:
+        ConfigError: what is wrong, and what there is.
+    """
+    wide = WideTable(job.store, tuple(families(job)), source_schema)
+    check_methods(job, wide)
+    compile_recipe(job, wide)
 
 
 def between(first: str, last: str) -> Sequence[str]:

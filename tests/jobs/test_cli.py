@@ -65,6 +65,7 @@ def test_a_bad_recipe_is_one_clear_message_and_exit_2(tmp_path: Path, name: str)
     for word in words:
         assert word in done.stderr.replace("\n", " ")
     assert done.stdout == ""
+    assert not (tmp_path / "corpus").exists(), "refused before anything was done"
 
 
 def test_a_missing_recipe_and_a_list_instead_of_a_mapping_are_refused(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from tamis.filters.scorer import Column, Device, Needs, Sample, Scorer
 from tamis.pipelines.deciding import read_decision
 from tamis.pipelines.explaining import explain
 from tamis.pipelines.job import Job
+from tamis.pipelines.report.report import write_report
 from tamis.pipelines.run import RunResult, run
 
 from .conftest import JobOf, Site
@@ -193,6 +194,7 @@ def test_a_shard_that_cannot_be_measured_is_null_within_tolerance_and_stops_the_
     assert [(stage, item) for stage, item, _ in strict.poison] == [("score", "00001")]
     assert "a sample that it cannot bear" in strict.poison[0][2]
     assert strict.stages[-1].stage == "score"
+    assert Path(write_report(job(0, fussy), strict)).is_file()
     tolerant = run(job(1, fussy))
     kept = tolerant.account["policies"]["kept"]
     assert kept["not_measurable"] == {"fine": len(lost)}
