@@ -10,6 +10,7 @@ import hashlib
 import json
 import shutil
 import statistics
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from harness import TAMIS, parser, spread, tell, timed
 
 from tamis.corpora.corpus import create
 from tamis.corpora.index import TarFile, digest_of, path_of, schema_with
-from tamis.corpora.plan import shard_name
+from tamis.corpora.plan import PLAN, Plan, shard_name
 from tamis.corpora.store import Store
 from tamis.corpora.tables import write_table
 from tamis.filters.registry import build_scorer
@@ -77,6 +78,8 @@ def _corpus(folder: Path, rows: int) -> Path:
         create(store, "decide", pa.schema([]))
         for number in range(rows // SHARD_ROWS):
             _shard(store, number)
+        plan = Plan("generated", requests=rows, slots=rows, shards=rows // SHARD_ROWS, refused=0)
+        store.put_json(PLAN, asdict(plan))
         recipe.write_text(yaml.safe_dump(RECIPE, sort_keys=False), encoding="utf-8")
     return recipe
 
