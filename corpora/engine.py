@@ -31,10 +31,11 @@ Json = Any
 
 @dataclass(frozen=True)
 class Resources:
-    """What one worker needs, as plain data that an engine resolves."""
+    """What one worker needs, as plain data that an engine resolves; ``custom`` are resources that a cluster names itself."""
 
     cpus: float = 1.0
     gpus: float = 0.0
+    custom: Mapping[str, float] = field(default_factory=dict)
 
 
 class Task(Protocol):
@@ -82,16 +83,39 @@ class Engine(Protocol):
         """
 
 
-def attempt(task: Task, item: str, engine: str) -> Outcome:
+def here(engine: str, **known: Json) -> dict[str, Json]:
+    """Who this worker is, for the logs: the engine, the node and the process, and what the engine knows of them."""
+    return {"engine": engine, "node": platform.node(), "process": os.getpid(), **known}
+
+
+def attempt(task: Task, item: str, worker: Mapping[str, Json]) -> Outcome:
     """Run one item and turn whatever it raises into an outcome: the task boundary of every engine."""
     started = time.perf_counter()
-    worker = {"engine": engine, "node": platform.node(), "process": os.getpid()}
     try:
         value = task(item)
     except Exception as error:  # noqa: BLE001 - the task boundary: counted and recorded, never swallowed
         seconds = time.perf_counter() - started
         return Outcome(item, None, _told(error), _fatal(error), seconds=seconds, worker=worker)
     return Outcome(item, value, seconds=time.perf_counter() - started, worker=worker)
+
+
+def set_up(task: Task, worker: Mapping[str, Json]) -> Outcome:
+    """Prepare a worker; what the set-up raises meets the same boundary as an item's."""
+    return attempt(_SetUp(task), "set-up", worker)
+
+
+@dataclass(frozen=True)
+class _SetUp:
+    """The set-up as a task."""
+
+    task: Task
+
+    def setup(self) -> None:
+        """Nothing to do before the set-up."""
+
+    def __call__(self, item: str) -> Mapping[str, Json]:
+        self.task.setup()
+        return {}
 
 
 def _told(error: Exception) -> str:

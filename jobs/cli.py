@@ -159,13 +159,13 @@ def _job_of(recipe: Recipe, engine: str | None, workers: int | None) -> Job:
     """The recipe's job, with the engine and the number of workers that the command line names, if it does."""
     from ..corpora.store import Store
     from ..pipelines.job import Job
-    from .engines.choosing import engine_named
+    from .engines.choosing import engine_of
     from .progress import ProgressBars
 
     told = {"kind": engine or recipe.engine.kind, "workers": workers or recipe.engine.workers}
     block = recipe.engine.model_copy(update=told)
     job_recipe = recipe.model_copy(update={"engine": block})
-    return Job(job_recipe, Store(recipe.corpus), engine_named(block.kind, block.workers), ProgressBars(messages))
+    return Job(job_recipe, Store(recipe.corpus), engine_of(block), ProgressBars(messages))
 
 
 def _finish(job: Job, result: RunResult, report_path: Path | str | None, as_json: bool) -> None:

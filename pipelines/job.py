@@ -65,7 +65,8 @@ class Job:
     @property
     def resources(self) -> Resources:
         """What a worker of this job needs."""
-        return Resources(cpus=self.recipe.engine.threads, gpus=self.recipe.engine.gpus_per_worker)
+        block = self.recipe.engine
+        return Resources(block.threads, block.gpus_per_worker, block.resources)
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,15 @@ class EngineBlock(Block):
 
     kind: Literal["local", "ray", "spark"] = "local"
     workers: int = Field(2, ge=1)
+    max_workers: int | None = Field(None, ge=1)
+    """Up to how many workers a cluster may grow while items wait; ``workers`` by default."""
+    address: str | None = None
+    """A running cluster: Ray's address (``auto``, ``host:6379``, ``ray://...``) or Spark's master; None starts one here."""
     gpus_per_worker: float = Field(0, ge=0)
+    resources: dict[str, Annotated[float, Field(gt=0)]] = {}
+    """What else a worker needs, by the names that the cluster gave it."""
+    memory_gib: float = Field(1, gt=0)
+    """What a worker of ``group`` may hold before it spills to disk."""
     batch_size: int = Field(64, ge=1)
     threads: int = Field(1, ge=1)
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -223,7 +231,8 @@ def _with_paths(recipe: Recipe, folder: Path) -> Recipe:
 
 def _line(problem: Any) -> str:
     in_source = problem["loc"][0] == "source"
-    where = ".".join(str(p) for p in problem["loc"] if p != "[key]" and not (in_source and p in KINDS))
+    steps = (str(p) for p in problem["loc"] if p != "[key]" and not (in_source and p in KINDS))
+    where = ".".join(step if step.isprintable() else repr(step) for step in steps)  # a message keeps to its line
     found = problem.get("input")
     if problem["type"] == "extra_forbidden":
         allowed = ", ".join(_allowed(problem["loc"][:-1]))

@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from ...corpora.engine import MAX_ATTEMPTS, Outcome, Resources, Task, attempt
+from ...corpora.engine import MAX_ATTEMPTS, Outcome, Resources, Task, attempt, here, set_up
 from ...corpora.errors import FatalError
 
 NAME = "local"
@@ -186,28 +186,15 @@ def _serve(mouth: Connection[Any, Any], lifeline: Connection[Any, Any], task: Ta
     """The worker's life: tell how the set-up went, then an outcome for each item."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides when to stop
     threading.Thread(target=_die_with_driver, args=(lifeline,), daemon=True).start()
-    ready = attempt(_SetUp(task), "set-up", NAME)
+    worker = here(NAME)
+    ready = set_up(task, worker)
     mouth.send(ready)
     while ready.ok:
         try:
             item = mouth.recv()
         except EOFError:
             return
-        mouth.send(attempt(task, item, NAME))
-
-
-@dataclass(frozen=True)
-class _SetUp:
-    """The set-up as a task, so that its errors meet the same boundary."""
-
-    task: Task
-
-    def setup(self) -> None:
-        """Nothing to do before the set-up."""
-
-    def __call__(self, item: str) -> dict[str, Any]:
-        self.task.setup()
-        return {}
+        mouth.send(attempt(task, item, worker))
 
 
 def _die_with_driver(lifeline: Connection[Any, Any]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tamis.corpora.engine import attempt
+from tamis.corpora.engine import attempt, here
 from tamis.corpora.errors import ConfigError, DataError, FatalError, ShardError, TamisError
 from tamis.corpora.store import Store
 
@@ -41,15 +41,15 @@ class Raises:
 def test_an_error_becomes_an_outcome_that_stops_the_run_or_not(
     error: Exception, fatal: type[TamisError] | None
 ) -> None:
-    outcome = attempt(Raises(error), "00000", "local")
+    outcome = attempt(Raises(error), "00000", here("local"))
     assert (outcome.ok, outcome.value, outcome.fatal) == (False, None, fatal)
     assert str(error) in str(outcome.error)
     assert outcome.worker["process"] == os.getpid()
 
 
 def test_our_own_errors_speak_for_themselves_and_others_tell_their_place() -> None:
-    assert attempt(Raises(ShardError("the tar is short")), "a", "local").error == "the tar is short"
-    told = str(attempt(Raises(ValueError("unforeseen")), "a", "local").error)
+    assert attempt(Raises(ShardError("the tar is short")), "a", here("local")).error == "the tar is short"
+    told = str(attempt(Raises(ValueError("unforeseen")), "a", here("local")).error)
     assert told.startswith("ValueError: unforeseen (test_engine.py:")
 
 
@@ -65,7 +65,7 @@ def test_a_full_disk_stops_the_run_and_leaves_nothing_half_written(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    outcome = attempt(Writes(ValueError()), "00000", "local")
+    outcome = attempt(Writes(ValueError()), "00000", here("local"))
     assert outcome.fatal is FatalError
     assert "No space left" in str(outcome.error)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from tamis.corpora.corpus import create
-from tamis.corpora.engine import Outcome, Resources, Task, attempt
+from tamis.corpora.engine import Outcome, Resources, Task, attempt, here
 from tamis.corpora.errors import FatalError
 from tamis.corpora.fetching import Fetched
 from tamis.corpora.plan import make_plan, read_slots
@@ -38,7 +38,7 @@ class Inline:
             if len(self.ran) == self.stop_after:
                 raise FatalError("stopped")
             self.ran.append(item)
-            yield Outcome(item, None, "poisoned") if item in self.poison else attempt(task, item, self.name)
+            yield Outcome(item, None, "poisoned") if item in self.poison else attempt(task, item, here(self.name))
 
 
 class Unwatched:

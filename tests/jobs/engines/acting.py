@@ -34,6 +34,10 @@ class Marks:
     def attempts(self) -> dict[str, int]:
         return dict(Counter(path.name.rsplit(".", 1)[0] for path in Path(self.folder).iterdir()))
 
+    def at_work(self) -> int:
+        """How many processes have begun an item."""
+        return len({pid for name, pid in self.processes().items() if pid and not name.startswith("set-up.")})
+
     def processes(self) -> dict[str, int]:
         """The process that made each attempt; 0 while it is being told."""
         return {path.name: int(path.read_text() or 0) for path in Path(self.folder).iterdir()}
@@ -46,14 +50,14 @@ class Act:
     marks: Marks
     set_up: str = "well"
     crowd: int = 0
-    """Items wait until so many workers were set up, so that each of them gets some."""
+    """Items wait until so many processes have begun one, so that each of them gets some."""
 
     def setup(self) -> None:
         self._act(self.set_up, self.marks.leave("set-up"))
 
     def __call__(self, item: str) -> dict[str, Any]:
         attempt = self.marks.leave(item)
-        while self.marks.attempts().get("set-up", 0) < self.crowd:
+        while self.marks.at_work() < self.crowd or ("on-cue" in item and not self.marks.attempts().get("cue")):
             time.sleep(0.01)
         self._act(item.split(":")[-1], attempt)
         ballast = "x" * 10_000_000 if "ballast" in item and attempt == 1 else ""

@@ -108,11 +108,12 @@ def test_an_item_whose_worker_was_killed_from_outside_is_tried_elsewhere(marks: 
 
 
 def test_a_worker_killed_in_the_middle_of_its_answer_is_replaced(marks: Marks) -> None:
-    run = iter(LocalEngine(2).map(Act(marks, crowd=2), ["well", "ballast:well"], Resources()))
-    assert next(run).item == "well"  # from here on nobody reads, and an answer of 10 MB stays half-written
-    wait_until(lambda: marks.processes().get("ballast:well.1", 0) > 0)
+    ballast = "ballast:on-cue:well"
+    run = iter(LocalEngine(2).map(Act(marks, crowd=2), ["well", ballast], Resources()))
+    assert next(run).item == "well"  # the other has begun; from here on nobody reads, its 10 MB stay half-written
+    marks.leave("cue")
     time.sleep(0.3)
-    os.kill(marks.processes()["ballast:well.1"], signal.SIGKILL)
+    os.kill(marks.processes()[f"{ballast}.1"], signal.SIGKILL)
     [outcome] = run
     assert (outcome.ok, outcome.attempts) == (True, 2)
 

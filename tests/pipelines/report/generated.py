@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tamis.corpora.engine import Outcome, Resources, Task, attempt
+from tamis.corpora.engine import Outcome, Resources, Task, attempt, here
 from tamis.corpora.store import Store
 from tamis.pipelines.job import Job
 from tamis.pipelines.recipe import parse_recipe
@@ -64,7 +64,7 @@ class Here:
 
     def map(self, task: Task, items: Sequence[str], resources: Resources) -> Iterator[Outcome]:
         task.setup()
-        yield from (attempt(task, item, self.name) for item in items)
+        yield from (attempt(task, item, here(self.name)) for item in items)
 
 
 class Unwatched:
