@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from .s3_server import s3, s3_endpoint  # noqa: F401 - fixtures
+
 # Tests run in several processes; libraries that each take every core would only wait for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
