@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +15,10 @@ from tamis.corpora.index import TarFile, schema_with, write_index
 from tamis.corpora.plan import shard_name
 from tamis.corpora.records import uid_of
 from tamis.corpora.sharding import add_sample, describe, tar_path
-from tamis.corpora.sniffing import ImageHeader
+from tamis.corpora.sniffing import ImageHeader, inspect
 from tamis.corpora.store import Store
 from tamis.corpora.tars import TarWriter
+from tamis.pipelines.demo.photographs import CAPTIONS, shot
 
 Draw = Callable[[np.random.Generator], tuple[bytes, ImageHeader]]
 """Makes one image's bytes and says what they are."""
@@ -49,3 +51,11 @@ def _shard(store: Store, number: int, samples: int, draw: Draw) -> None:
         digest = tar.close()
         made.append(TarFile(tar_path(name, digest), tar.size, digest))
     write_index(store, name, rows, schema_with(pa.schema([])), made[0])
+
+
+def photograph(rng: np.random.Generator) -> tuple[bytes, ImageHeader]:
+    """A cropped photograph of 256-512 px, quality 85."""
+    name = sorted(CAPTIONS)[int(rng.integers(len(CAPTIONS)))]
+    buffer = io.BytesIO()
+    shot(name, int(rng.integers(320, 513)), int(rng.integers(256, 321)), rng).save(buffer, "JPEG", quality=85)
+    return buffer.getvalue(), inspect(buffer.getvalue())

@@ -8,7 +8,6 @@ ready batches. Interleaved; the stage's own seconds, without start-up, which is 
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 import statistics
@@ -16,14 +15,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
-from generated import write_corpus
+from generated import photograph, write_corpus
 from harness import TAMIS, interleaved, paired_ratio, parser, spread, tell, timed
-
-from tamis.corpora.sniffing import ImageHeader, inspect
-from tamis.pipelines.demo.photographs import CAPTIONS, shot
 
 FEED = {"kind": "null_device:NullClip", "model": "ViT-B-32", "weights": "random:0"}
 FORWARD = {"model": "ViT-B-32", "weights": "random:0"}
@@ -151,16 +146,9 @@ def _corpus(folder: Path, images: int, scorer: dict[str, str]) -> Path:
         "scores": {"clip": scorer},
         "engine": {"workers": 2, "threads": 1, "batch_size": 32},
     }
-    write_corpus(folder, "score", _shards(images), images // _shards(images), _photograph)
+    write_corpus(folder, "score", _shards(images), images // _shards(images), photograph)
     recipe.write_text(yaml.safe_dump(told, sort_keys=False), encoding="utf-8")
     return recipe
-
-
-def _photograph(rng: np.random.Generator) -> tuple[bytes, ImageHeader]:
-    name = sorted(CAPTIONS)[int(rng.integers(len(CAPTIONS)))]
-    buffer = io.BytesIO()
-    shot(name, int(rng.integers(320, 513)), int(rng.integers(256, 321)), rng).save(buffer, "JPEG", quality=85)
-    return buffer.getvalue(), inspect(buffer.getvalue())
 
 
 if __name__ == "__main__":
