@@ -59,6 +59,8 @@ class Outcome:
     attempts: int = 1
     seconds: float = 0.0
     worker: Mapping[str, Json] = field(default_factory=dict)
+    earlier: tuple[Outcome, ...] = ()
+    """The failed attempts before this one, for the logs: what a retry mended is worth knowing, too."""
 
     @property
     def ok(self) -> bool:

@@ -66,7 +66,7 @@ def visible_gpus(environ: Mapping[str, str], devices: Path = Path("/dev")) -> li
 
 
 def _supervise(pool: Sequence[_Worker], items: Sequence[str]) -> Iterator[Outcome]:
-    waiting = deque((item, 1) for item in items)
+    waiting: deque[tuple[str, tuple[Outcome, ...]]] = deque((item, ()) for item in items)
     left = len(items)
     while left:
         for worker in pool:
@@ -82,7 +82,7 @@ def _supervise(pool: Sequence[_Worker], items: Sequence[str]) -> Iterator[Outcom
             if outcome.fatal:
                 raise outcome.fatal(outcome.error)
             if not outcome.ok and outcome.attempts < MAX_ATTEMPTS:
-                waiting.append((outcome.item, outcome.attempts + 1))
+                waiting.append((outcome.item, (*outcome.earlier, replace(outcome, earlier=()))))
                 continue
             left -= 1
             yield outcome
@@ -94,7 +94,7 @@ class _Worker:
     def __init__(self, task: Task, environ: Mapping[str, str]) -> None:
         self._task, self._environ = task, environ
         self._item: str | None = None
-        self._attempts = 0
+        self._earlier: tuple[Outcome, ...] = ()
         self._failures = 0
         self.error: str | None = None
         self._start()
@@ -117,8 +117,8 @@ class _Worker:
     def given_up(self) -> bool:
         return self._failures == MAX_ATTEMPTS
 
-    def give(self, item: str, attempts: int) -> None:
-        self._item, self._attempts = item, attempts
+    def give(self, item: str, earlier: tuple[Outcome, ...]) -> None:
+        self._item, self._earlier = item, earlier
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.ears.send(item)  # a worker that died idle is found by hear(), and replaced
 
@@ -134,7 +134,7 @@ class _Worker:
         item, self._item = self._item, None
         if died:
             self._replace()
-        return replace(outcome, item=item, attempts=self._attempts)
+        return replace(outcome, item=item, attempts=len(self._earlier) + 1, earlier=self._earlier)
 
     def _hear_set_up(self, outcome: Outcome) -> Outcome | None:
         if outcome.ok:
@@ -153,7 +153,7 @@ class _Worker:
             told = "worker closed its pipe and did not end"
         else:
             told = f"worker died with {_SIGNALS.get(-code, f'exit code {code}')}"
-        return Outcome("", None, told, worker={"engine": NAME, "process": self._process.pid})
+        return Outcome("", None, told, worker=here(NAME, process=self._process.pid))
 
     def _replace(self) -> None:
         self.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -67,6 +68,12 @@ def test_every_item_has_one_outcome_whatever_becomes_of_it(marks: Marks) -> None
         assert outcome.ok == (error is None), item
         assert (outcome.error or "").startswith(error or ""), item
         assert outcome.value == ({"attempt": attempts, "gpu": None, "ballast": ""} if error is None else None)
+        assert [one.attempts for one in outcome.earlier] == list(range(1, attempts))
+        assert not any(one.ok or one.earlier for one in outcome.earlier)
+        assert {one.worker["node"] for one in (*outcome.earlier, outcome)} == {platform.node()}
+    assert [str(one.error).partition(" (")[0] for one in found["raise-once"].earlier] == ["ValueError: a bug"]
+    assert [one.error for one in found["kill-once"].earlier] == ["worker died with SIGKILL; did memory run out?"]
+    assert found["kill-once"].earlier[0].worker["process"] == marks.processes()["kill-once.1"]
     ran = marks.attempts()
     assert {item: ran[item] for item in fates} == {item: fate[0] for item, fate in fates.items()}
     assert MAX_ATTEMPTS == 3
