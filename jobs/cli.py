@@ -141,6 +141,34 @@ def explain(
     _print_json(told) if as_json else print_explanation(Console(highlight=False), told)
 
 
+@app.command(
+    "job",
+    epilog="Example: `tamis job ray-submit recipe.yaml --out ray-submit.sh`; "
+    "another: `tamis job kuberay recipe.yaml --image registry.example/tamis:1 | kubectl apply -f -`",
+)
+def manifest(
+    template: Annotated[str | None, typer.Argument(metavar="TEMPLATE", help="One of those that --list names.")] = None,
+    recipe: Annotated[Path | None, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")] = None,
+    image: Annotated[str | None, typer.Option(help="The container image that pods run.")] = None,
+    queue: Annotated[str | None, typer.Option(help="A YARN queue, or a Slurm partition.")] = None,
+    archive: Annotated[str | None, typer.Option(help="A Python environment for YARN's nodes, by venv-pack.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write it. [default: stdout]")] = None,
+    listing: Annotated[bool, typer.Option("--list", help="Name the templates, with a line each.")] = False,
+) -> None:
+    """Print what runs a recipe on a cluster: a script for Ray, Spark or Slurm, a Kubernetes manifest, a Dockerfile."""
+    from ..pipelines.recipe import read_recipe
+    from .cluster.rendering import TEMPLATES, Options, render, write
+
+    if listing:
+        for name, known in TEMPLATES.items():
+            print(f"{name:<18}{known.about}")
+        return
+    if template is None or recipe is None:
+        raise ConfigError("tamis job wants a TEMPLATE and a RECIPE; tamis job --list names the templates")
+    text = render(template, read_recipe(recipe), Options(image=image, queue=queue, archive=archive))
+    write(out, text) if out else print(text, end="")
+
+
 @app.command(epilog="Example: `tamis schema > recipe.schema.json`")
 def schema() -> None:
     """Print the JSON Schema of a recipe, for editors that complete and check YAML."""
