@@ -17,6 +17,7 @@ SCORERS: Mapping[str, str] = {
     "clip": "tamis.filters.clip:Clip",
     "hashes": "tamis.filters.hashes:Hashes",
     "import": "tamis.filters.imported:Imported",
+    "language": "tamis.filters.language:Language",
     "look": "tamis.filters.look:Look",
     "text": "tamis.filters.text:Text",
 }
