@@ -91,7 +91,7 @@ def main() -> None:
         whole.append(timing.wall)
         lines = (recipe.parent / "corpus" / "logs" / "score.jsonl").read_text(encoding="utf-8").splitlines()
         busy: dict[int, float] = {}
-        for line in map(json.loads, lines):
+        for line in (line for line in map(json.loads, lines) if line["event"] == "item"):
             assert line["ok"], line
             busy[line["worker"]["process"]] = busy.get(line["worker"]["process"], 0.0) + line["seconds"]
         return count / max(busy.values())

@@ -104,7 +104,7 @@ class OpenShard:
         return _Body(offset, len(body), header, hashlib.sha256(body).hexdigest())
 
     def close(self) -> dict[str, Any]:
-        """Write tar, ledger and index; how the slots ended."""
+        """Write tar, ledger and index; how the slots ended, and the bytes ``written`` to the tar."""
         rows: list[dict[str, Any]] = []
         tar_file: list[TarFile] = []
         with self._spool, self._store.commit(lambda: tar_file[0].url) as target:
@@ -116,7 +116,7 @@ class OpenShard:
         ledger = [self._ledger[slot] for slot in sorted(self._ledger)]
         write_table(self._store, f"fetch/{self._shard}.parquet", pa.Table.from_pylist(ledger, schema=LEDGER_SCHEMA), {})
         write_index(self._store, self._shard, rows, self._schema, tar_file[0])
-        return account(ledger)
+        return {**account(ledger), "written": tar_file[0].size}
 
     def discard(self) -> None:
         """Give up: what has come is thrown away."""

@@ -23,11 +23,14 @@ META = b"tamis"
 """The key of our JSON in a table's metadata."""
 
 
-def write_table(store: Store, path: str, table: pa.Table, meta: Mapping[str, Any]) -> None:
-    """Commit ``table`` with ``meta`` (JSON-able) in its file metadata."""
-    with store.commit(path) as file, _writer(file, table.schema, meta) as writer:
-        whole = table.replace_schema_metadata(writer.schema.metadata).combine_chunks()  # pages are cut where chunks are
-        writer.write_table(whole, ROW_GROUP_ROWS)
+def write_table(store: Store, path: str, table: pa.Table, meta: Mapping[str, Any]) -> int:
+    """Commit ``table`` with ``meta`` (JSON-able) in its file metadata; the bytes of the file."""
+    with store.commit(path) as file:
+        with _writer(file, table.schema, meta) as writer:
+            # pages are cut where chunks are
+            whole = table.replace_schema_metadata(writer.schema.metadata).combine_chunks()
+            writer.write_table(whole, ROW_GROUP_ROWS)
+        return file.tell()
 
 
 @contextmanager

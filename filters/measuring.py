@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ..corpora.errors import DataError
+from ..corpora.metering import Meter
 from ..corpora.store import RangeReader
 from ..corpora.tables import finite
 from .pixels import decode, scale_for
@@ -29,6 +30,9 @@ AHEAD = 2
 
 SLICE_ROWS = 8
 """Rows that a thread prepares at a time: handing over a row alone costs a tenth of preparing it."""
+
+_Batch = list[Future[tuple[list[dict[str, Any]], Meter]]]
+"""A batch in the making: slices of prepared rows, with what preparing them took."""
 
 NOT_FINITE = "not_finite"
 """The error of a row for which a scorer gave NaN or infinity: the value is null, a vector zeros."""
@@ -50,48 +54,74 @@ class Pace:
     threads: int = 1
 
 
+@dataclass(frozen=True)
+class _Source:
+    """What the threads prepare from, and for whom."""
+
+    reader: RangeReader
+    scorers: Mapping[str, Scorer]
+
+    def slice(self, rows: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], Meter]:
+        """What each scorer made of each row; runs on a thread."""
+        meter = Meter()
+        return [_prepare(row, self.reader, self.scorers, meter) for row in rows], meter
+
+
 def measure(
-    rows: Sequence[Mapping[str, Any]], reader: RangeReader, scorers: Mapping[str, Scorer], device: Device, pace: Pace
+    rows: Sequence[Mapping[str, Any]],
+    reader: RangeReader,
+    scorers: Mapping[str, Scorer],
+    device: Device,
+    pace: Pace,
+    meter: Meter | None = None,
 ) -> dict[str, Family]:
     """Run ``scorers`` over a shard's index rows; a family each, with a row for every index row."""
+    meter = meter or Meter()
     gathered: dict[str, _Gathered] = {name: _Gathered(scorer) for name, scorer in scorers.items()}
     with ThreadPoolExecutor(pace.threads, thread_name_prefix="prepare") as pool:
-        for batch in _prepared(rows, reader, scorers, pace.batch_size, pool):
+        for batch in _prepared(rows, _Source(reader, scorers), pace.batch_size, pool, meter):
+            meter.lap("wait")
             for name, scorer in scorers.items():
                 gathered[name].add(scorer, [prepared[name] for prepared in batch], device)
+            meter.lap("model")
     uids = pa.array([row["uid"] for row in rows], pa.string())
     return {name: one.family(uids) for name, one in gathered.items()}
 
 
 def _prepared(
     rows: Sequence[Mapping[str, Any]],
-    reader: RangeReader,
-    scorers: Mapping[str, Scorer],
+    source: _Source,
     batch_size: int,
     pool: ThreadPoolExecutor,
+    meter: Meter,
 ) -> Iterator[list[dict[str, Any]]]:
-    """Prepared batches in order, ``AHEAD`` of them in the making."""
-    making: deque[list[Future[list[dict[str, Any]]]]] = deque()
+    """Prepared batches in order, ``AHEAD`` of them in the making; ``meter`` is told what the threads spent."""
+    making: deque[_Batch] = deque()
     for start in range(0, len(rows), batch_size):
         slices = _sliced(rows[start : start + batch_size], SLICE_ROWS)
-        making.append([pool.submit(_prepare_slice, rows_of, reader, scorers) for rows_of in slices])
+        making.append([pool.submit(source.slice, rows_of) for rows_of in slices])
         if len(making) > AHEAD:
-            yield [one for future in making.popleft() for one in future.result()]
+            yield _awaited(making.popleft(), meter)
     while making:
-        yield [one for future in making.popleft() for one in future.result()]
+        yield _awaited(making.popleft(), meter)
+
+
+def _awaited(batch: _Batch, meter: Meter) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for future in batch:
+        prepared, spent = future.result()
+        rows += prepared
+        meter.add(spent)
+    return rows
 
 
 def _sliced(batch: Sequence[Mapping[str, Any]], size: int) -> list[Sequence[Mapping[str, Any]]]:
     return [batch[start : start + size] for start in range(0, len(batch), size)]
 
 
-def _prepare_slice(
-    rows: Sequence[Mapping[str, Any]], reader: RangeReader, scorers: Mapping[str, Scorer]
-) -> list[dict[str, Any]]:
-    return [_prepare(row, reader, scorers) for row in rows]
-
-
-def _prepare(row: Mapping[str, Any], reader: RangeReader, scorers: Mapping[str, Scorer]) -> dict[str, Any]:
+def _prepare(
+    row: Mapping[str, Any], reader: RangeReader, scorers: Mapping[str, Scorer], meter: Meter
+) -> dict[str, Any]:
     """What each scorer made of one row, or the DataError that kept it from it."""
     if row["removed"]:
         return dict.fromkeys(scorers, DataError("removed"))
@@ -99,6 +129,8 @@ def _prepare(row: Mapping[str, Any], reader: RangeReader, scorers: Mapping[str, 
     encoded = b""
     if any(need.encoded or need.pixels is not None for need in needs.values()) and row["image_size"] is not None:
         encoded = reader.read(row["image_offset"], row["image_size"])
+        meter.bytes_in += len(encoded)
+        meter.lap("read")
     scales: dict[int, Pixels | DataError] = {}
     prepared: dict[str, Any] = {}
     for name, scorer in scorers.items():
@@ -107,6 +139,7 @@ def _prepare(row: Mapping[str, Any], reader: RangeReader, scorers: Mapping[str, 
             prepared[name] = scorer.prepare(Sample(row, encoded, pixels))
         except DataError as error:
             prepared[name] = error
+    meter.lap("decode")
     return prepared
 
 

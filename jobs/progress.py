@@ -15,6 +15,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from ..pipelines.logs import Entry
+
 
 class ProgressBars:
     """A bar for each stage; plain lines where stderr is no terminal."""
@@ -50,6 +52,9 @@ class ProgressBars:
         self._failures += failures
         if self._progress is not None:
             self._progress.update(self._bar, advance=items, rate=self._told())
+
+    def hear(self, entry: Entry) -> None:
+        """Bars show counts alone."""
 
     def end(self) -> None:
         """The stage is over; its line stays."""

@@ -8,20 +8,21 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
 from ..corpora.errors import ConfigError, DataError
 from ..corpora.index import TarFile, path_of, schema_with, write_index
+from ..corpora.metering import Meter
 from ..corpora.plan import PLAN, Plan, shard_name
 from ..corpora.sharding import LEDGER_SCHEMA, account, tar_path
 from ..corpora.sources.samples import hash_tar, open_tar, unpack
 from ..corpora.sources.shards import COMPRESSED, TarSource, adopt, without_duplicates
 from ..corpora.store import Store
 from ..corpora.tables import read_table, write_table
-from .job import Job, StageResult, Work, run_map
+from .job import Job, StageResult, Work, nothing_left, run_map
 
 STAGE = "fetch"
 
@@ -35,7 +36,7 @@ def adopt_tars(job: Job, source: TarSource) -> StageResult:
     names = {shard_name(number): url for number, url in enumerate(tars)}
     missing = [shard for shard in names if shard not in finished]
     if not missing:
-        return StageResult(STAGE, before=len(names))
+        return nothing_left(job, STAGE, len(names), "samples")
     undrafted = [shard for shard in missing if not job.store.exists(_draft(shard))]
     drafted = run_map(
         job,
@@ -47,14 +48,8 @@ def adopt_tars(job: Job, source: TarSource) -> StageResult:
     ready = [shard for shard in names if shard not in poison]
     task = IndexTask(job.store, corpus.source_schema, _taken(job.store, ready, finished))
     written = run_map(job, STAGE, task, Work([s for s in missing if s in ready], len(finished), "samples", "asked"))
-    return StageResult(
-        STAGE,
-        written.done,
-        len(finished),
-        drafted.poison + written.poison,
-        drafted.seconds + written.seconds,
-        written.values,
-    )
+    written.tally.join(drafted.tally)
+    return replace(written, poison=drafted.poison + written.poison, seconds=drafted.seconds + written.seconds)
 
 
 def _check_plan(store: Store, fingerprint: str, num_tars: int) -> None:
@@ -104,14 +99,15 @@ class DraftTask:
 
     def __call__(self, item: str) -> dict[str, Any]:
         """Draft one shard; broken samples become ledger rows."""
+        meter = Meter()
         url = self.tars[item]
         if url.lower().endswith(COMPRESSED):
-            return self._unpacked(item, url)
+            return self._unpacked(item, url, meter)
         with open_tar(url) as tar:
             rows, ledger = adopt(tar, self.source_schema)
-            return self._write(item, rows, ledger, hash_tar(url, tar, ours=False))
+            return self._write(item, rows, ledger, hash_tar(url, tar, ours=False), meter)
 
-    def _unpacked(self, shard: str, url: str) -> dict[str, Any]:
+    def _unpacked(self, shard: str, url: str, meter: Meter) -> dict[str, Any]:
         made: list[TarFile] = []
         rows: list[dict[str, Any]] = []
         ledger: list[dict[str, Any]] = []
@@ -121,16 +117,20 @@ class DraftTask:
             found = hash_tar("", plain, ours=True)
             made.append(TarFile(tar_path(shard, found.blake3), found.size, found.blake3))
             rows, ledger = adopt(plain, self.source_schema)
-        return self._write(shard, rows, ledger, made[0])
+            meter.bytes_out += made[0].size
+        return self._write(shard, rows, ledger, made[0], meter)
 
     def _write(
-        self, shard: str, rows: list[dict[str, Any]], ledger: list[dict[str, Any]], tar: TarFile
+        self, shard: str, rows: list[dict[str, Any]], ledger: list[dict[str, Any]], tar: TarFile, meter: Meter
     ) -> dict[str, Any]:
+        meter.bytes_in += tar.size
+        meter.lap("read")
         told = pa.Table.from_pylist(ledger, schema=LEDGER_SCHEMA)
-        write_table(self.store, _draft_ledger(shard), told, {})
+        meter.bytes_out += write_table(self.store, _draft_ledger(shard), told, {})
         table = pa.Table.from_pylist(rows, schema=schema_with(self.source_schema))
-        write_table(self.store, _draft(shard), table, {"tar": tar.__dict__})
-        return {"asked": len(ledger)}
+        meter.bytes_out += write_table(self.store, _draft(shard), table, {"tar": tar.__dict__})
+        meter.lap("write")
+        return {"asked": len(ledger), **meter.told()}
 
 
 @dataclass(frozen=True)
@@ -146,9 +146,13 @@ class IndexTask:
 
     def __call__(self, item: str) -> dict[str, Any]:
         """Write ledger and index of one shard."""
+        meter = Meter()
         table, meta = read_table(self.store, _draft(item))
         drafted = read_table(self.store, _draft_ledger(item))[0].to_pylist()
         rows, ledger = without_duplicates(table.to_pylist(), drafted, self.taken.get(item, set()))
-        write_table(self.store, f"fetch/{item}.parquet", pa.Table.from_pylist(ledger, schema=LEDGER_SCHEMA), {})
+        meter.lap("read")
+        told = pa.Table.from_pylist(ledger, schema=LEDGER_SCHEMA)
+        meter.bytes_out += write_table(self.store, f"fetch/{item}.parquet", told, {})
         write_index(self.store, item, rows, schema_with(self.source_schema), TarFile(**meta["tar"]))
-        return account(ledger)
+        meter.lap("write")
+        return {**account(ledger), **meter.told()}

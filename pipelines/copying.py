@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ..corpora.index import TarFile, digest_of, schema_with
+from ..corpora.metering import Meter
 from ..corpora.sharding import add_sample
 from ..corpora.store import RangeReader, Store, WriteBehind
 from ..corpora.tables import read_table, write_table
@@ -44,11 +45,12 @@ class ExportTask:
 
     def __call__(self, item: str) -> dict[str, Any]:
         """Write one shard: its tar, then its index."""
+        meter = Meter()
         table = _located(read_table(self.source, f"{self.folder}/{item}.parquet")[0], self.source)
         path = f"{item}.tar"
         with self.target.commit(path) as sink, WriteBehind(sink) as behind, closing(_Readers()) as readers:
             tar = TarWriter(behind)
-            index = (_copy_whole if _laid_out_by_us(table) else _rewrite)(tar, table, readers)
+            index = (_copy_whole if _laid_out_by_us(table) else _rewrite)(tar, table, readers, meter)
             digest = tar.close()
         tar_file = TarFile(path, tar.size, digest)
         index = index.select(schema_with(self.source_schema).names).cast(schema_with(self.source_schema))
@@ -59,8 +61,9 @@ class ExportTask:
             "export": self.digest,
             "samples": index.num_rows,
         }
-        write_table(self.target, f"{item}.parquet", index, meta)
-        return {"samples": index.num_rows, "bytes": tar.size}
+        meter.bytes_out += tar.size + write_table(self.target, f"{item}.parquet", index, meta)
+        meter.lap("write")
+        return {"samples": index.num_rows, **meter.told()}
 
 
 def _located(table: pa.Table, source: Store) -> pa.Table:
@@ -94,12 +97,13 @@ class _Readers:
             reader.close()
 
 
-def _copy_whole(tar: TarWriter, table: pa.Table, readers: _Readers) -> pa.Table:
+def _copy_whole(tar: TarWriter, table: pa.Table, readers: _Readers, meter: Meter) -> pa.Table:
     """Copy samples of our own tars, header to padding; the rows with offsets into the new tar."""
     starts = table["sample_offset"].to_numpy()
     ends = table["sample_end"].to_numpy()
-    _copy(tar, readers, _runs(table["tar"].to_pylist(), starts, ends))
+    _copy(tar, readers, _runs(table["tar"].to_pylist(), starts, ends), meter)
     sizes = ends - starts
+    meter.bytes_in += int(sizes.sum())
     moved = np.cumsum(sizes) - sizes - starts
     for name in _OFFSETS:
         column = pc.add(table[name], pa.array(moved))
@@ -108,7 +112,7 @@ def _copy_whole(tar: TarWriter, table: pa.Table, readers: _Readers) -> pa.Table:
     return table.set_column(table.column_names.index("record"), "record", record)
 
 
-def _copy(tar: TarWriter, readers: _Readers, runs: Iterator[tuple[str, int, int]]) -> None:
+def _copy(tar: TarWriter, readers: _Readers, runs: Iterator[tuple[str, int, int]], meter: Meter) -> None:
     """Copy ranges through one buffer that stays in the cache: many small ones in one write, a large one in several."""
     buffer = memoryview(bytearray(BUFFER_BYTES))
     filled = 0
@@ -119,8 +123,11 @@ def _copy(tar: TarWriter, readers: _Readers, runs: Iterator[tuple[str, int, int]
             reader.read_into(buffer[filled : filled + size], start)
             start, filled = start + size, filled + size
             if filled == BUFFER_BYTES:
+                meter.lap("read")
                 tar.append(buffer)
+                meter.lap("write")
                 filled = 0
+    meter.lap("read")
     tar.append(buffer[:filled])
 
 
@@ -138,12 +145,13 @@ def _runs(tars: list[str], starts: NDArray[np.int64], ends: NDArray[np.int64]) -
         yield open_url, open_start, open_end
 
 
-def _rewrite(tar: TarWriter, table: pa.Table, readers: _Readers) -> pa.Table:
+def _rewrite(tar: TarWriter, table: pa.Table, readers: _Readers, meter: Meter) -> pa.Table:
     """Write samples of foreign tars: the image's bytes as they are, text and JSON made anew."""
-    rows = [
-        add_sample(tar, row, readers.of(row["tar"]).read(row["image_offset"], row["image_size"]), record)
-        for record, row in enumerate(table.to_pylist())
-    ]
-    for row in rows:
-        row["key"] = row["uid"]
+    rows = []
+    for record, row in enumerate(table.to_pylist()):
+        image = readers.of(row["tar"]).read(row["image_offset"], row["image_size"])
+        meter.bytes_in += len(image)
+        meter.lap("read")
+        rows.append(add_sample(tar, row, image, record) | {"key": row["uid"]})
+        meter.lap("write")
     return pa.Table.from_pylist(rows, schema=table.schema)

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..corpora.index import path_of
+from ..corpora.metering import Meter
 from ..corpora.store import Store
 from ..corpora.tables import count_rows, read_meta, write_table
 from ..filters.judging import Winners, judge, resolve_firsts, resolve_quantiles
@@ -28,7 +29,7 @@ from ..filters.policies import Rules, compile_rules
 from ..filters.scorer import digest8
 from .columns import WideTable, wide_table
 from .dedup import corpus_digest, read_clusters
-from .job import Job, StageResult, Work, run_map
+from .job import Job, StageResult, Work, nothing_left, run_map
 
 STAGE = "decide"
 SHARDS_A_PART = 32
@@ -73,7 +74,7 @@ def decide(job: Job) -> StageResult:
     """Judge every row under every policy, unless that was done."""
     started = time.perf_counter()
     if not job.recipe.criteria and not job.recipe.policies:
-        return StageResult(STAGE)
+        return nothing_left(job, STAGE, 0, "rows")
     wide = wide_table(job)
     rules = compile_recipe(job, wide)
     shards = job.corpus().shards()
@@ -82,12 +83,12 @@ def decide(job: Job) -> StageResult:
     ledger_path = f"verdicts/{digest}/ledger.json"
     parts = parts_of(shards)
     if job.store.exists(ledger_path):
-        return StageResult(STAGE, before=len(parts))
+        return nothing_left(job, STAGE, len(parts), "rows")
     scan = wide.scan(shards)
     constants = resolve_quantiles(rules, scan)
     firsts = resolve_firsts(rules, constants, scan, read_clusters(job, wide, corpus) if rules.firsts else {})
     task = DecideTask(job.store, wide, rules, constants, firsts, digest, _placed(job.store, parts))
-    result = run_map(job, STAGE, task, Work(list(parts), 0, "rows", "rows"))
+    result = run_map(job, STAGE, task, Work(list(parts), 0, "rows", "rows", keep=True))
     if not result.poison:
         told = {
             "policies": combined(value["funnels"] for value in result.values),
@@ -145,23 +146,30 @@ class DecideTask:
         return self._judge(item, path, self.parts[item])
 
     def _judge(self, name: str, path: str, part: Part) -> dict[str, Any]:
+        meter = Meter()
         read = [self.wide.read(shard, ["removed", *self.rules.columns]) for shard in part.shards]
         table = pa.concat_tables([one for one, _ in read])
+        meter.bytes_in += table.nbytes
+        meter.lap("read")
         present = pc.invert(table["removed"])
         verdicts = judge(self.rules, self.constants, self.firsts, table, part.start)
         sizes = [one.num_rows for one, _ in read]
         place = _places(table["uid"], part.shards, sizes)
         told = {"part": name, "rows": table.num_rows, "funnels": account(self.rules, verdicts.filter(present))}
         meta = {"indexes": [digest for _, digest in read]}
+        meter.lap("judge")
         for policy in self.rules.policies.values():
             kept = pc.and_(pc.fill_null(verdicts[policy.column], False), present)
             selected = place.filter(kept)
             selected = selected.append_column("multiplicity", pa.array([1] * selected.num_rows, pa.int32()))
-            write_table(self.store, f"selections/{policy.name}-{self.digest}/{name}.parquet", selected, meta)
+            meter.bytes_out += write_table(
+                self.store, f"selections/{policy.name}-{self.digest}/{name}.parquet", selected, meta
+            )
         for column in verdicts.column_names:
             place = place.append_column(column, verdicts[column])
-        write_table(self.store, path, place, {**meta, "account": told})
-        return told
+        meter.bytes_out += write_table(self.store, path, place, {**meta, "account": told})
+        meter.lap("write")
+        return {**told, **meter.told()}
 
 
 def _places(uids: pa.ChunkedArray, shards: Sequence[str], sizes: Sequence[int]) -> pa.Table:

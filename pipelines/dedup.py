@@ -11,14 +11,16 @@ from typing import Any
 
 import pyarrow as pa
 
+from ..corpora.engine import Outcome, here
 from ..corpora.errors import ConfigError
 from ..corpora.index import path_of
+from ..corpora.metering import Meter
 from ..corpora.store import Store
 from ..corpora.tables import read_meta, read_table, write_table
 from ..filters.duplicates import equal_values
 from ..filters.scorer import digest8
 from .columns import WideTable, wide_table
-from .job import Job, StageResult
+from .job import Job, StageResult, Work, watched
 
 STAGE = "dedup"
 
@@ -36,25 +38,23 @@ def clusters_path(wide: WideTable, name: str, on: str, corpus: str) -> str:
 
 def dedup(job: Job) -> StageResult:
     """Find the duplicates that the recipe names, where that was not done."""
-    started = time.perf_counter()
     wide = wide_table(job)
     shards = job.corpus().shards()
     corpus = corpus_digest(job.store, shards)
     check_methods(job, wide)
-    done = before = 0
-    methods = job.recipe.duplicates
-    job.watch.begin(STAGE, len(methods), 0, "rows")
-    for name, block in methods.items():
-        path = clusters_path(wide, name, block.on, corpus)
-        if job.store.exists(path):
-            before += 1
-        else:
-            table = equal_values(wide.scan(shards)([block.on]), block.on)
-            write_table(job.store, path, table, {"on": block.on, "corpus": corpus})
-            done += 1
-        job.watch.advance(1, 0, 0)
-    job.watch.end()
-    return StageResult(STAGE, done, before, seconds=time.perf_counter() - started)
+    methods = {name: block.on for name, block in job.recipe.duplicates.items()}
+    paths = {name: clusters_path(wide, name, on, corpus) for name, on in methods.items()}
+    todo = [name for name, path in paths.items() if not job.store.exists(path)]
+    with watched(job, STAGE, Work(todo, len(methods) - len(todo), "clusters rows", "rows")) as running:
+        for name in todo:
+            started, meter = time.perf_counter(), Meter()
+            table = equal_values(wide.scan(shards)([methods[name]]), methods[name])
+            meter.lap("judge")
+            meter.bytes_out += write_table(job.store, paths[name], table, {"on": methods[name], "corpus": corpus})
+            meter.lap("write")
+            told = {"rows": table.num_rows, **meter.told()}
+            running.take(Outcome(name, told, seconds=time.perf_counter() - started, worker=here("driver")))
+    return running.result()
 
 
 def check_methods(job: Job, wide: WideTable) -> None:

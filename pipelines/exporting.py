@@ -31,7 +31,7 @@ from ..corpora.tables import read_meta, read_table, write_table
 from ..filters.scorer import digest8
 from .copying import ExportTask
 from .deciding import Decision, read_decision
-from .job import Job, StageResult, Work, run_map
+from .job import Job, StageResult, Work, nothing_left, run_map
 from .recipe import ExportBlock
 
 STAGE = "export"
@@ -51,7 +51,7 @@ _ORDER = {
 def export(job: Job) -> list[StageResult]:
     """Write every export of the recipe that is not there as it should be."""
     if not job.recipe.exports:
-        return []
+        return [nothing_left(job, STAGE, 0, "samples")]
     decision = read_decision(job)
     if decision is None:
         raise ConfigError("nothing is decided for this corpus and recipe: run `tamis decide RECIPE` first")
@@ -71,16 +71,21 @@ def _export(job: Job, decision: Decision, block: ExportBlock) -> StageResult:
     before = _manifest(target)
     if before is not None and before["digest"] == digest and _all_there(target, before):
         target.remove(_BEGUN)  # it is there when the run was killed between the manifest and this
-        return StageResult(STAGE, before=len(before["shards"]))
+        return nothing_left(job, STAGE, len(before["shards"]), "samples", _called(block))
     _take_over(target, before)
     folder = f"exports/{block.policy}-{digest}"
     shards = _lists(job, decision, block, folder)
     todo = [shard for shard in shards if not _written(target, shard, digest)]
-    work = Work(todo, len(shards) - len(todo), "samples", "samples")
+    work = Work(todo, len(shards) - len(todo), "samples", "samples", of=_called(block))
     result = run_map(job, STAGE, ExportTask(job.store, target, folder, digest, job.corpus().source_schema), work)
     if not result.poison:
         _finish(job, target, block, digest, shards)
     return replace(result, seconds=time.perf_counter() - started)
+
+
+def _called(block: ExportBlock) -> str:
+    """What logs call an export: the last part of its place, for a policy may have several."""
+    return block.to.rstrip("/").rsplit("/", 1)[-1]
 
 
 def _manifest(target: Store) -> dict[str, Any] | None:

@@ -7,7 +7,8 @@ uids that stand twice, a second pass writes the indexes without them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,6 +18,7 @@ import pyarrow as pa
 
 from ..corpora.fetching import Fetched, FetchSettings, Request, fetch
 from ..corpora.index import path_of
+from ..corpora.metering import Meter
 from ..corpora.plan import make_plan, read_slots
 from ..corpora.sharding import OpenShard
 from ..corpora.sources.laion import LaionList
@@ -45,7 +47,7 @@ def ingest(job: Job) -> StageResult:
     workers = max(1, job.recipe.engine.workers)
     block = max(1, min(SHARDS_OPEN, -(-len(missing) // workers)))
     task = FetchTask(job.store, corpus.source_schema, fetch_settings(job, workers))
-    work = Work(blocks(missing, block), len(names) - len(missing), "URLs", "asked")
+    work = Work(blocks(missing, block), len(names) - len(missing), "URLs", "asked", lambda one: len(shards_of(one)))
     return run_map(job, STAGE, task, work)
 
 
@@ -119,24 +121,23 @@ class _Block:
 
     def run(self, responses: Callable[[Iterator[Request]], Iterator[Fetched]]) -> dict[str, Any]:
         closing: list[Future[dict[str, Any]]] = []
+        meter = Meter()
         try:
             with ThreadPoolExecutor(1, thread_name_prefix="close") as pool:
                 for fetched in responses(self._requests()):
+                    meter.lap("download")
                     number, slot = self._place.pop(fetched.slot)
                     shard = self._open[number]
                     shard.take(fetched, slot)
                     if shard.complete:
                         closing.append(pool.submit(self._open.pop(number).close))
+                    meter.lap("write")
                 told = [future.result() for future in closing]
         finally:
             for shard in self._open.values():
                 shard.discard()
-        failed: dict[str, int] = {}
-        for account in told:
-            for reason, count in account["failed"].items():
-                failed[reason] = failed.get(reason, 0) + count
-        totals = {name: sum(account[name] for account in told) for name in ("asked", "fetched", "bytes")}
-        return {**totals, "failed": failed, "shards": len(told)}
+        meter.lap("write")
+        return {**_summed(told, meter), **meter.told()}
 
     def _requests(self) -> Iterator[Request]:
         serial = 0
@@ -147,3 +148,14 @@ class _Block:
                 self._place[serial] = (number, slot)
                 yield Request(serial, row["url"])
                 serial += 1
+
+
+def _summed(closed: Sequence[Mapping[str, Any]], meter: Meter) -> dict[str, Any]:
+    """The accounts of the shards of a block as one; their bytes go to the meter."""
+    failed: Counter[str] = Counter()
+    for account in closed:
+        failed.update(account["failed"])
+        meter.bytes_in += account["bytes"]
+        meter.bytes_out += account["written"]
+    totals = {name: sum(account[name] for account in closed) for name in ("asked", "fetched")}
+    return {**totals, "failed": dict(failed), "shards": len(closed)}

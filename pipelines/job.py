@@ -1,23 +1,25 @@
 """A job: a recipe, the store of its corpus, the engine that runs it, and who watches.
 
 Every stage maps a task over the shards that are not done, through ``run_map``: the one place that shows progress, writes
-the log line a task, and gathers what could not be done.
+the log, adds up the account, and gathers what could not be done.
 """
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from ..corpora.corpus import Corpus, create, open_corpus
-from ..corpora.engine import Engine, Outcome, Resources, Task
+from ..corpora.engine import Engine, Json, Outcome, Resources, Task
+from ..corpora.errors import TamisError
 from ..corpora.store import Store
 from ..filters.measuring import Pace
 from ..filters.scorer import Device
+from .accounting import Tally
+from .logs import Entry, Log
 from .recipe import Recipe
 
 
@@ -29,6 +31,9 @@ class Watch(Protocol):
 
     def advance(self, items: int, units: int, failures: int) -> None:
         """Items ended, with the units (images, rows) in them."""
+
+    def hear(self, entry: Entry) -> None:
+        """An item ended, as the log tells it; that it advances the stage is told by ``advance``."""
 
     def end(self) -> None:
         """The stage is over."""
@@ -71,7 +76,7 @@ class Job:
 
 @dataclass(frozen=True)
 class StageResult:
-    """How a stage ended: items done now, items that were done before, and those that could not be done."""
+    """How a stage ended: items done now, items that were done before, those that could not be done, and the account."""
 
     stage: str
     done: int = 0
@@ -79,6 +84,27 @@ class StageResult:
     poison: tuple[tuple[str, str], ...] = ()
     seconds: float = 0.0
     values: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    tally: Tally = field(default_factory=Tally, repr=False)
+    unit: str = ""
+    of: str = ""
+
+    def told(self) -> dict[str, Json]:
+        """The stage as ``--json`` has it (docs/architecture.md, 8)."""
+        return {
+            "stage": self.stage,
+            "of": self.of,
+            "done": self.done,
+            "before": self.before,
+            "failed": self.tally.failed,
+            "poison": [list(one) for one in self.poison],
+            "seconds": round(self.seconds, 3),
+            "unit": self.unit,
+            **self.tally.told(self.seconds),
+        }
+
+
+def _one(item: str) -> int:
+    return 1
 
 
 @dataclass(frozen=True)
@@ -90,41 +116,83 @@ class Work:
     unit: str
     weight: str
     """The field of a task's value that counts units."""
+    size: Callable[[str], int] = _one
+    """How much of the total an item is, when it is a run of what is counted."""
+    of: str = ""
+    """What tells this pass from others of its stage."""
+    keep: bool = False
+    """Whether the stage reads the values of its tasks at the end; of a million shards they would fill the memory."""
 
 
 def run_map(job: Job, stage: str, task: Task, work: Work, resources: Resources | None = None) -> StageResult:
     """Map ``task`` over the work that is left, watched and logged."""
-    started = time.perf_counter()
     job.store.sweep()
-    values: list[Mapping[str, Any]] = []
-    poison: list[tuple[str, str]] = []
-    job.watch.begin(stage, work.before + len(work.items), work.before, work.unit)
+    with watched(job, stage, work) as running:
+        for outcome in job.engine.map(task, work.items, resources or Resources()) if work.items else ():
+            running.take(outcome)
+    return running.result()
+
+
+def nothing_left(job: Job, stage: str, before: int, unit: str, of: str = "") -> StageResult:
+    """What a stage is that was done before: shown and logged as any other."""
+    with watched(job, stage, Work((), before, unit, "", of=of)) as running:
+        return running.result()
+
+
+@contextmanager
+def watched(job: Job, stage: str, work: Work) -> Iterator[Pass]:
+    """A pass over work; its beginning and its end, also by an error, are shown and logged."""
+    log = Log(job.store, stage, work.of)
+    running = Pass(job.watch, log, work)
+    total = work.before + sum(map(work.size, work.items))
+    job.watch.begin(stage, total, work.before, work.unit)
+    log.begin(total, work.before, work.unit, job.engine.name)
     try:
-        outcomes = job.engine.map(task, work.items, resources or Resources()) if work.items else iter(())
-        for outcome in outcomes:
-            _log(job.store, stage, outcome)
-            if outcome.value is None:
-                poison.append((outcome.item, outcome.error or ""))
-            else:
-                values.append(outcome.value)
-            units = int((outcome.value or {}).get(work.weight, 0))
-            job.watch.advance(1, units, 0 if outcome.ok else 1)
+        yield running
+    except (TamisError, KeyboardInterrupt) as error:
+        with suppress(OSError):  # a full disk is what may have stopped it
+            log.end(str(error) or "interrupted")
+        raise
+    else:
+        log.end()
     finally:
         job.watch.end()
-    seconds = time.perf_counter() - started
-    return StageResult(stage, len(values), work.before, tuple(sorted(poison)), seconds, tuple(values))
 
 
-def _log(store: Store, stage: str, outcome: Outcome) -> None:
-    line = {
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "stage": stage,
-        "item": outcome.item,
-        "ok": outcome.ok,
-        "error": outcome.error,
-        "attempts": outcome.attempts,
-        "seconds": round(outcome.seconds, 4),
-        "worker": dict(outcome.worker),
-        "value": outcome.value,
-    }
-    store.append_line(f"logs/{stage}.jsonl", json.dumps(line, ensure_ascii=False))
+class Pass:
+    """A stage under way: every outcome is logged, added up and shown."""
+
+    def __init__(self, watch: Watch, log: Log, work: Work) -> None:
+        """Start now."""
+        self._watch, self._log, self._work = watch, log, work
+        self._started = time.perf_counter()
+        self._values: list[Mapping[str, Any]] = []
+        self._poison: list[tuple[str, str]] = []
+        self._tally = Tally()
+
+    def take(self, outcome: Outcome) -> None:
+        """An item ended."""
+        size = self._work.size(outcome.item)
+        units = int((outcome.value or {}).get(self._work.weight, 0))
+        entry = self._log.item(outcome, size, units)
+        self._tally.add(entry)
+        if outcome.value is None:
+            self._poison.append((outcome.item, outcome.error or ""))
+        elif self._work.keep:
+            self._values.append(outcome.value)
+        self._watch.hear(entry)
+        self._watch.advance(size, units, 0 if outcome.ok else size)
+
+    def result(self) -> StageResult:
+        """How it went so far."""
+        return StageResult(
+            self._log.stage,
+            self._tally.done,
+            self._work.before,
+            tuple(sorted(self._poison)),
+            time.perf_counter() - self._started,
+            tuple(self._values),
+            self._tally,
+            self._work.unit,
+            self._log.of,
+        )

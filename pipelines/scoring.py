@@ -16,6 +16,7 @@ import numpy as np
 
 from ..corpora.errors import ConfigError
 from ..corpora.index import read_index
+from ..corpora.metering import Meter
 from ..corpora.store import RangeReader, Store
 from ..corpora.tables import read_meta, write_table
 from ..filters.measuring import Pace, measure
@@ -103,20 +104,26 @@ class ScoreTask:
 
     def __call__(self, item: str) -> dict[str, Any]:
         """Measure one shard; how many rows, and how many of them each scorer could not."""
+        meter = Meter()
         index = read_index(self.store, item)
         todo = [spec for spec in self.families if not self._done(spec, item, index.digest)]
+        scorers = {spec.name: spec.scorer for spec in todo}
         with RangeReader(index.tar_url(self.store)) as reader:
-            scorers = {spec.name: spec.scorer for spec in todo}
-            measured = measure(index.table.to_pylist(), reader, scorers, self.device, self.pace)
+            rows = index.table.to_pylist()
+            meter.lap("read")
+            measured = measure(rows, reader, scorers, self.device, self.pace, meter)
         failed: dict[str, int] = {}
         for spec in todo:
             family = measured[spec.name]
             for name, vectors in family.vectors.items():
-                self.store.put_atomic(f"{spec.folder}/{item}.{name}.npy", _npy(vectors))
+                encoded = _npy(vectors)
+                self.store.put_atomic(f"{spec.folder}/{item}.{name}.npy", encoded)
+                meter.bytes_out += len(encoded)
             meta = {"index": index.digest, "family": spec.name, "identity": spec.identity8, "shard": item}
-            write_table(self.store, spec.path(item), family.table, meta)
+            meter.bytes_out += write_table(self.store, spec.path(item), family.table, meta)
             failed[spec.name] = family.table.num_rows - family.table[ERROR].null_count
-        return {"rows": index.num_rows, "failed": failed}
+        meter.lap("write")
+        return {"rows": index.num_rows, "failed": failed, **meter.told()}
 
     def _done(self, spec: FamilySpec, shard: str, digest: str) -> bool:
         path = spec.path(shard)

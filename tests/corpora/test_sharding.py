@@ -115,6 +115,7 @@ def test_every_slot_has_its_row_in_the_ledger(tmp_path: Path) -> None:
         "fetched": 3,
         "failed": {"empty": 1, "html": 1, "timeout": 1, "truncated": 1},
         "bytes": sum(len(body or b"") for body, _ in BODIES),
+        "written": next((tmp_path / "shards").glob("*.tar")).stat().st_size,
     }
 
 

@@ -14,6 +14,7 @@ from tamis.jobs.engines.local import LocalEngine
 from tamis.pipelines.demo.planting import Planted, plant, write_list
 from tamis.pipelines.demo.server import DemoServer
 from tamis.pipelines.job import Job
+from tamis.pipelines.logs import Entry
 from tamis.pipelines.recipe import parse_recipe
 
 SIZE = 80
@@ -25,6 +26,8 @@ class Silence:
     def begin(self, stage: str, total: int, done: int, unit: str) -> None: ...
 
     def advance(self, items: int, units: int, failures: int) -> None: ...
+
+    def hear(self, entry: Entry) -> None: ...
 
     def end(self) -> None: ...
 

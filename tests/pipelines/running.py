@@ -18,6 +18,7 @@ from tamis.corpora.records import Record
 from tamis.corpora.sharding import OpenShard
 from tamis.corpora.store import Store
 from tamis.pipelines.job import Job
+from tamis.pipelines.logs import Entry
 from tamis.pipelines.recipe import parse_recipe
 
 from ..corpora.foreign_tars import picture
@@ -47,6 +48,8 @@ class Unwatched:
     def begin(self, stage: str, total: int, done: int, unit: str) -> None: ...
 
     def advance(self, items: int, units: int, failures: int) -> None: ...
+
+    def hear(self, entry: Entry) -> None: ...
 
     def end(self) -> None: ...
 

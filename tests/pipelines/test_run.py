@@ -128,7 +128,7 @@ def test_a_changed_criterion_measures_nothing_again(finished: tuple[Path, Job, R
     before = _written(folder, "shards", "scores", "duplicates")
     other = job_of(folder, criteria={"big": "min_side >= 200", "lit": "true"}, exports=[])
     stages = {stage.stage: stage.done for stage in run(other).stages}
-    assert stages == {"fetch": 0, "score": 0, "dedup": 0, "decide": 1}
+    assert stages == {"fetch": 0, "score": 0, "dedup": 0, "decide": 1, "export": 0}
     assert _written(folder, "shards", "scores", "duplicates") == before
 
 

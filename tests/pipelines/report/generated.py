@@ -16,6 +16,7 @@ from PIL import Image
 from tamis.corpora.engine import Outcome, Resources, Task, attempt, here
 from tamis.corpora.store import Store
 from tamis.pipelines.job import Job
+from tamis.pipelines.logs import Entry
 from tamis.pipelines.recipe import parse_recipe
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">{{ 7 * 7 }}</title>"
@@ -73,6 +74,8 @@ class Unwatched:
     def begin(self, stage: str, total: int, done: int, unit: str) -> None: ...
 
     def advance(self, items: int, units: int, failures: int) -> None: ...
+
+    def hear(self, entry: Entry) -> None: ...
 
     def end(self) -> None: ...
 

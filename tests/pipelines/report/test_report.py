@@ -186,7 +186,7 @@ def test_throughput_tells_what_the_logs_hold(page: Element, finished: tuple[Job,
         row.one("th").text.split()[0]: row for row in page.one("section", id="throughput").all("tbody")[0].all("tr")
     }
     assert list(rows) == ["fetch", "score", "dedup", "decide", "export"]
-    assert rows["fetch"].all("td")[0].text.startswith("80 requests")
+    assert rows["fetch"].all("td")[0].text.startswith("80 samples")
     assert rows["score"].all("td")[0].text.startswith(f"{summarise(finished[0])['samples']} images")
 
 

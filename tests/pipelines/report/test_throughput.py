@@ -33,7 +33,8 @@ def test_active_time_is_the_union(intervals: list[tuple[float, float]], seconds:
 
 def line(item: str, at: int, seconds: float, value: dict[str, Any] | None, **changes: Any) -> str:
     worker = {"engine": "local", "node": "a", "process": 1}
-    told = {"time": f"2026-01-01T00:00:{at:02d}+00:00", "stage": "score", "item": item, "ok": value is not None}
+    told = {"time": f"2026-01-01T00:00:{at:02d}+00:00", "stage": "score", "event": "item", "item": item}
+    told |= {"ok": value is not None, "units": (value or {}).get("rows", 0)}
     told |= {"error": None if value else "broke", "attempts": 1, "seconds": seconds, "worker": worker, "value": value}
     return json.dumps(told | changes)
 
@@ -78,10 +79,11 @@ def test_the_slowest_tasks_come_first(tmp_path: Path) -> None:
     assert [task.seconds for task in throughput(store, ()).slowest] == [9, 9, 8, 8, 7, 7]
 
 
-def test_adopting_counts_its_requests_once(tmp_path: Path) -> None:
-    draft, written = line("0", 5, 1.0, {"asked": 7}), line("0", 9, 1.0, {"asked": 7, "fetched": 6, "bytes": 500})
-    pace = throughput(logged(tmp_path, "fetch", draft, written), ()).paces[0]
-    assert (pace.units, pace.bytes) == (7, 500)
+def test_units_have_the_name_that_the_stage_gave_them_and_bytes_are_those_that_came_in(tmp_path: Path) -> None:
+    begun = json.dumps({"time": "2026-01-01T00:00:00+00:00", "stage": "score", "event": "begin", "unit": "images"})
+    store = logged(tmp_path, "score", begun, line("0", 9, 1.0, {"rows": 7, "bytes": {"in": 500, "out": 20}}))
+    [pace] = throughput(store, ()).paces
+    assert (pace.units, pace.unit, pace.bytes) == (7, "images", 500)
 
 
 def test_the_seconds_of_this_run_are_added_and_a_stage_without_a_log_is_told(tmp_path: Path) -> None:
