@@ -16,9 +16,6 @@ from ...pipelines.recipe import EngineBlock
 WORKER_GIB = 4
 """What a worker's libraries, models and decoded images may take; CLIP ViT-L/14 in fp32 is 1.6 GiB of it."""
 
-_ROUNDING = 1e-9
-"""A third, written in decimals, is a hair less than one third or more."""
-
 
 @dataclass(frozen=True)
 class Hosts:
@@ -35,12 +32,13 @@ class Hosts:
     @classmethod
     def of(cls, block: EngineBlock) -> Self:
         """The hosts for a block; whole numbers, rounded up, since clusters hand out nothing else."""
-        share = int(1 / block.gpus_per_worker + _ROUNDING) if 0 < block.gpus_per_worker < 1 else 1
         most = max(block.workers, block.max_workers or block.workers)
+        shared = 0 < block.gpus_per_worker < 1
+        share = int(min(1 / block.gpus_per_worker, most)) if shared else 1
         return cls(
             workers=share,
             cpus=share * block.threads,
-            gpus=math.ceil(share * block.gpus_per_worker - _ROUNDING),
+            gpus=math.ceil(block.gpus_per_worker),
             memory_gib=math.ceil(share * (WORKER_GIB + block.memory_gib)),
             custom={name: math.ceil(share * amount) for name, amount in block.resources.items()},
             fewest=math.ceil(block.workers / share),

@@ -1,6 +1,6 @@
 """What must be where a recipe runs besides its code: extras, the weights of hub models, and the packages behind both.
 
-Read off the recipe alone, so that a manifest can be made on a machine that has none of it. Price: none.
+The scorers themselves say what they need, so they are made here as the run would make them. Price: importing them.
 """
 
 from __future__ import annotations
@@ -8,19 +8,21 @@ from __future__ import annotations
 import re
 from importlib.metadata import PackageNotFoundError, requires, version
 
+from ...filters.registry import build_scorer
 from ...models.clip_source import EMBEDDED, RANDOM, ClipSource
 from ...pipelines.recipe import Recipe
 from ..shipping import PACKAGE
-
-SCORER_EXTRAS = {"clip": "clip", "text": "ocr"}
-"""The kinds of scorers that need more than the base install."""
 
 _LOAD = "import sys, open_clip as c; c.create_model(*sys.argv[1:]); c.get_tokenizer(sys.argv[1])"
 
 
 def extras(recipe: Recipe) -> str:
-    """The extras that the recipe uses, as pip takes them."""
-    wanted = {SCORER_EXTRAS[kind] for kind in _kinds(recipe) if kind in SCORER_EXTRAS}
+    """The extras that the recipe uses, as pip takes them.
+
+    Raises:
+        ConfigError: a scorer that cannot be made here.
+    """
+    wanted = {build_scorer(name, settings)[1].needs.extra for name, settings in recipe.scores.items()} - {""}
     if recipe.engine.kind != "local":
         wanted.add(recipe.engine.kind)
     if "s3://" in recipe.model_dump_json():
@@ -31,10 +33,10 @@ def extras(recipe: Recipe) -> str:
 def hub_models(recipe: Recipe) -> list[list[str]]:
     """A command for each CLIP whose weights open_clip would download: run while the image is built, it keeps them."""
     found = []
-    for kind, settings in zip(_kinds(recipe), recipe.scores.values(), strict=True):
+    for name, settings in recipe.scores.items():
         source = ClipSource(settings.get("model", ""), settings.get("weights", ClipSource.weights))
-        embedded = source.weights == EMBEDDED or source.weights.startswith(RANDOM) or source.is_path
-        if kind == "clip" and not embedded:
+        inside = source.weights == EMBEDDED or source.weights.startswith(RANDOM) or source.is_path
+        if settings.get("kind", name) == "clip" and not inside:
             found.append(["python", "-c", _LOAD, source.architecture, source.weights])
     return found
 
@@ -53,7 +55,3 @@ def _pinned(requirement: str) -> str:
         return f"{name[0]}=={version(name[0].partition('[')[0])}"
     except PackageNotFoundError:
         return requirement.strip()
-
-
-def _kinds(recipe: Recipe) -> list[str]:
-    return [str(settings.get("kind", name)) for name, settings in recipe.scores.items()]

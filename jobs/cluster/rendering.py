@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +97,17 @@ def render(template: str, recipe: Recipe, options: Options) -> str:
             raise ConfigError(f"{template} needs --{name}: {_OPTIONS[name][1]}")
         if value is not None and name not in chosen.takes:
             raise ConfigError(f"{template} has no use for --{name}")
+    _check_resources(template, block)
+    return templates().get_template(chosen.file).render(_told(recipe, options))
+
+
+def _check_resources(template: str, block: EngineBlock) -> None:
+    """KubeRay hands the names of resources to a shell, and Ray's autoscaler strips what stands between quotes."""
+    wrong = [name for name in block.resources if not re.fullmatch(r"\w[\w.:/-]*", name, re.ASCII)]
+    if template == "kuberay" and wrong:
+        raise ConfigError(f"engine.resources: {wrong[0]!r} is no name for kuberay; expected letters, digits and ._:/-")
     if template == "slurm" and block.resources:
         raise ConfigError(f"engine.resources: Slurm's nodes offer none of {', '.join(block.resources)}; leave them out")
-    return templates().get_template(chosen.file).render(_told(recipe, options))
 
 
 def write(path: Path, manifest: str) -> None:
@@ -141,9 +150,9 @@ def _told(recipe: Recipe, options: Options) -> dict[str, Any]:
         "discovery": read("discover_gpus.sh"),
         "pod": templates().get_template("pod.yaml").render(label=label),
         "rooms": ("api", *ROOMS),
-        "extras": extras(recipe),
-        "models": hub_models(recipe),
-        "packages": bare_needs(recipe),
+        "extras": partial(extras, recipe),
+        "models": partial(hub_models, recipe),
+        "packages": partial(bare_needs, recipe),
         "ray_version": RAY_VERSION,
         **asdict(options),
     }
