@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -117,7 +116,8 @@ def demo(
 
     result = run_demo(workdir, seed, size, lambda recipe: _job_of(recipe, engine, workers))
     if as_json:
-        _print_json({**result.run.account, "report": str(result.report), "truth": result.truth})
+        stages = [stage.told() for stage in result.run.stages]
+        _print_json({**result.run.account, "stages": stages, "report": str(result.report), "truth": result.truth})
     else:
         print_account(messages, result.run)
         print_truth(messages, result.truth)
@@ -200,7 +200,8 @@ def _finish(job: Job, result: RunResult, report_path: Path | str | None, as_json
     from .tables import print_account
 
     if as_json:
-        _print_json({**result.account, "report": str(report_path) if report_path else None, "worked": result.worked})
+        told = {"stages": [stage.told() for stage in result.stages], "worked": result.worked}
+        _print_json({**result.account, "report": str(report_path) if report_path else None, **told})
     else:
         print_account(messages, result)
         if report_path:
@@ -209,11 +210,11 @@ def _finish(job: Job, result: RunResult, report_path: Path | str | None, as_json
 
 
 def _finish_stage(job: Job, results: Sequence[StageResult], as_json: bool) -> None:
-    for result in results:
-        done = f"{result.done} done" if result.done or result.poison else "nothing to do"
-        messages.print(f"{result.stage}: {done}, {result.before} were done before, {result.seconds:.1f} s")
+    from .tables import print_stages
+
+    print_stages(messages, results)
     if as_json:
-        _print_json({"stages": [{k: v for k, v in asdict(result).items() if k != "values"} for result in results]})
+        _print_json({"stages": [result.told() for result in results]})
     _exit_on_losses([(r.stage, item, error) for r in results for item, error in r.poison], job.recipe)
 
 

@@ -45,7 +45,7 @@ def dedup(job: Job) -> StageResult:
     methods = {name: block.on for name, block in job.recipe.duplicates.items()}
     paths = {name: clusters_path(wide, name, on, corpus) for name, on in methods.items()}
     todo = [name for name, path in paths.items() if not job.store.exists(path)]
-    with watched(job, STAGE, Work(todo, len(methods) - len(todo), "clusters rows", "rows")) as running:
+    with watched(job, STAGE, Work(todo, len(methods) - len(todo), "copies", "rows")) as running:
         for name in todo:
             started, meter = time.perf_counter(), Meter()
             table = equal_values(wide.scan(shards)([methods[name]]), methods[name])
