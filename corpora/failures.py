@@ -39,8 +39,20 @@ _CURL_REASONS = {
     **dict.fromkeys(_TLS_FAULTS, "tls"),
 }
 
-_NEVER = frozenset({"bad_url", "bad_redirect", "blocked_address", "dns", "too_large", "too_many_redirects", "tls"})
-_PASSING_STATUS = frozenset({408, 425, 429})
+RetryClass = Literal["never", "later", "now"]
+
+_NOW = frozenset({"bad_response", "empty", "reset", "timeout", "truncated"})
+"""Faults of one exchange; the next may go well."""
+
+_LATER = frozenset(
+    {
+        *("asked_to_wait", "connect_timeout", "connection_refused", "dns_unavailable", "proxy", "robots_unavailable"),
+        "unreachable",
+    }
+)
+"""Trouble of a host or of the network, which takes its time."""
+
+_NOW_STATUS = frozenset({408, 425})
 
 
 def transport_reason(code: int, os_error: int, sent: bool) -> str:
@@ -59,12 +71,12 @@ def status_reason(status: int) -> str | None:
     return None if 200 <= status < 300 else f"http_{status}"
 
 
-def retry_class(reason: str) -> Literal["never", "later"]:
-    """Say whether asking again may help: the server's or the network's passing trouble is ``later``, all else ``never``."""
+def retry_class(reason: str) -> RetryClass:
+    """Say when asking again may help: ``now``, ``later`` (the server's or the network's passing trouble), or ``never``."""
     status = int(reason.removeprefix("http_")) if reason.startswith("http_") else 0
-    if reason in _NEVER or (0 < status < 500 and status not in _PASSING_STATUS):
-        return "never"
-    return "later"
+    if reason in _NOW or status in _NOW_STATUS or reason.startswith("curl_"):
+        return "now"
+    return "later" if reason in _LATER or status == 429 or status >= 500 else "never"
 
 
 def back_off(base_seconds: float, tries: int, key: str) -> float:

@@ -5,10 +5,14 @@ depends on the responses alone, never on when they came: reasons are stable name
 which a request waits for its host's name and turn counts against nobody. A server that drips, hangs or redirects for
 ever takes one of ``concurrency`` places until its deadline and holds up nothing else.
 
-    requests -> [name looked up] -> [turn of the host] -> line (one transfer) -> outcome
-                       ^                                        |
-                       |                                        +-- redirect: a request to that host
-                       +------------- back-off wait ------------+-- passing trouble: another try
+    requests -> [host's robots.txt] -> [name looked up] -> [turn of the host] -> line (one transfer) -> outcome
+                         ^                                                       |
+                         |                                                       +-- redirect: a request to that host
+                         +------------------- back-off wait ---------------------+-- passing trouble: another try
+
+A robots.txt is an item like any other, under the same limits, address rules, turns and tries; what waits for it holds no
+place. ``Retry-After`` holds for the whole host: nothing is asked of it before; where that is longer than an item may
+take, the host's items end as ``asked_to_wait``, to be asked for another day.
 
 Safety: http and https only, at every redirect; the address of every connection is judged (see ``addresses``); bodies,
 redirects and time are bounded; nothing is decompressed, for nothing compressed is asked for.
@@ -29,8 +33,10 @@ import pycurl
 from .addresses import AllowList
 from .errors import DataError
 from .failures import back_off, retry_class
+from .fetch_settings import FetchSettings
 from .names import Found, Names
-from .transfers import Answer, FetchSettings, Line, Wire
+from .robots import MAX_ROBOTS_REDIRECTS, RobotsMemory, read_rules, robots_url
+from .transfers import Answer, Line, Wire
 from .turns import Turns
 from .urls import Target, read_url
 
@@ -42,6 +48,10 @@ stopping the others."""
 
 _NAMELESS_PER_PLACE = 4
 """Requests that wait for their host's addresses, ahead of the transfers, for each place."""
+
+_BUSY = frozenset({429, 503})
+_LONGEST_PAUSE_SECONDS = 3600.0
+"""A host that wants more is asked again after an hour, if anything of it is still to be asked."""
 
 
 @dataclass(frozen=True)
@@ -71,15 +81,18 @@ class Fetched:
     final_url: str
 
 
-def fetch(requests: Iterable[Request], settings: FetchSettings) -> Iterator[Fetched]:
+def fetch(
+    requests: Iterable[Request], settings: FetchSettings, robots: RobotsMemory | None = None
+) -> Iterator[Fetched]:
     """Fetch every request; yield one outcome each, in the order in which they end.
 
-    The caller's work between two outcomes should be short: meanwhile nobody answers the servers.
+    ``robots`` is what earlier calls of this process learnt of hosts. The caller's work between two outcomes should be
+    short: meanwhile nobody answers the servers.
 
     Raises:
         ConfigError: ``allow_hosts`` has an entry that is neither a host nor host:port.
     """
-    fetcher = _Fetcher(requests, settings)
+    fetcher = _Fetcher(requests, settings, RobotsMemory() if robots is None else robots)
     try:
         yield from fetcher.run()
     finally:
@@ -98,10 +111,13 @@ class _Item:
     seconds: float = 0.0
     left: float = 0.0
     addresses: tuple[str, ...] = ()
+    delay: float = 0.0
+    rules_of: str | None = None
+    """Whose robots.txt this is, by its URL; None for an item of the list."""
 
 
 class _Fetcher:
-    def __init__(self, requests: Iterable[Request], settings: FetchSettings) -> None:
+    def __init__(self, requests: Iterable[Request], settings: FetchSettings, robots: RobotsMemory) -> None:
         self._settings = settings
         self._source: Iterator[Request] | None = iter(requests)
         self._allow = AllowList.parse(settings.allow_hosts)
@@ -109,7 +125,11 @@ class _Fetcher:
         self._names = Names(settings.concurrency, self._wire.ring)
         self._nameless: dict[str, list[_Item]] = {}  # those that wait for a host's addresses
         self._num_nameless = 0
-        self._turns: Turns[_Item] = Turns(settings.per_host)
+        self._robots = robots
+        self._ruleless: dict[str, list[_Item]] = {}  # those that wait for a robots.txt
+        self._turns: Turns[_Item] = Turns(
+            settings.per_host, 1 / settings.per_host_rate if settings.per_host_rate else 0
+        )
         self._resting: list[tuple[float, int, _Item]] = []  # a heap of (when to try again, serial number, item)
         self._idle: list[Line] = []
         self._busy: dict[pycurl.Curl, tuple[Line, _Item]] = {}
@@ -133,7 +153,8 @@ class _Fetcher:
         """Until when nothing can be begun, as far as is known now."""
         if self._has_room():
             return 0.0
-        return self._resting[0][0] if self._resting else None
+        known = [when for when in (self._turns.next_at, self._resting[0][0] if self._resting else None) if when]
+        return min(known, default=None)
 
     def close(self) -> None:
         self._names.close()
@@ -142,7 +163,8 @@ class _Fetcher:
             line.close()
 
     def _wake(self) -> None:
-        """Line up what has rested long enough."""
+        """Line up what has rested long enough, and what has waited for its host's next turn."""
+        self._turns.wake()
         now = time.monotonic()
         while self._resting and self._resting[0][0] <= now:
             self._begin_try(heapq.heappop(self._resting)[2])
@@ -194,6 +216,40 @@ class _Fetcher:
 
     def _line_up(self, item: _Item) -> None:
         target = item.target
+        if self._settings.opt_outs.names(target):
+            self._end(item, "opted_out")
+        elif self._settings.robots and item.rules_of is None:
+            self._ask_rules(item)
+        else:
+            self._find(item)
+
+    def _ask_rules(self, item: _Item) -> None:
+        """Let an item on if its host's rules do; where they are not known, ask for them first."""
+        url = robots_url(item.target)
+        rules = self._robots.recall(url)
+        if rules is None:
+            waiting = self._ruleless.setdefault(url, [])
+            waiting.append(item)
+            if len(waiting) == 1:
+                target = read_url(url)
+                self._begin_try(_Item(Request(-1, url), target, target, rules_of=url))
+            return
+        refusal = rules.refusal(item.target.url, self._settings.product, self._settings.max_crawl_delay_seconds)
+        if refusal:
+            self._end(item, refusal)
+        else:
+            item.delay = rules.delay(self._settings.product)
+            self._find(item)
+
+    def _learn(self, url: str, item: _Item, reason: str | None, answer: Answer | None) -> None:
+        """A robots.txt has come, or will not: those that wait for it go on."""
+        self._robots.keep(url, read_rules(reason, answer.body if answer else None, item.redirects > 0))
+        for waiting in self._ruleless.pop(url):
+            self._ask_rules(waiting)
+
+    def _find(self, item: _Item) -> None:
+        """Look the host's addresses up."""
+        target = item.target
         if target.literal and self._allow.refusal(target.host, target.port, target.host):
             self._end(item, "blocked_address")  # here and not only where sockets open: those may lead to a proxy
         elif target.literal or self._settings.proxy:
@@ -207,8 +263,11 @@ class _Fetcher:
 
     def _address(self, item: _Item, found: Found) -> None:
         item.addresses = found.addresses
-        if found.reason is None:
-            self._turns.ask(item.target.host, item)
+        host = item.target.host
+        if found.reason is None and self._turns.paused_for(host) >= self._settings.deadline_seconds:
+            self._end(item, "asked_to_wait")
+        elif found.reason is None:
+            self._turns.ask(host, item, item.delay)
         elif not self._rest(item, found.reason):
             self._end(item, found.reason)
 
@@ -216,7 +275,7 @@ class _Fetcher:
         while self._turns.num_ready and len(self._busy) < self._settings.concurrency:
             item = self._turns.take()
             line = self._idle.pop() if self._idle else Line(self._settings, self._allow)
-            line.dial(item.target, item.addresses, item.left)
+            line.dial(item.target, item.addresses, item.left, item.rules_of is not None)
             self._busy[line.curl] = line, item
             self._wire.start(line.curl)
 
@@ -224,6 +283,7 @@ class _Fetcher:
         line, item = self._busy.pop(curl)
         answer = line.answer(code)
         self._idle.append(line)
+        self._obey(item.target.host, answer)
         self._turns.give_back(item.target.host)
         item.seconds += answer.seconds
         item.left -= answer.seconds
@@ -232,6 +292,15 @@ class _Fetcher:
         elif answer.reason is None or not self._rest(item, answer.reason, answer.retry_after_seconds):
             self._end(item, answer.reason, answer)
 
+    def _obey(self, host: str, answer: Answer) -> None:
+        """Leave a host alone that says for how long; what would have to wait too long ends here."""
+        if answer.retry_after_seconds <= 0 or answer.status not in _BUSY:
+            return
+        self._turns.pause(host, min(answer.retry_after_seconds, _LONGEST_PAUSE_SECONDS))
+        if answer.retry_after_seconds >= self._settings.deadline_seconds:
+            for item in self._turns.drain(host):
+                self._end(item, "asked_to_wait")
+
     def _redirect(self, item: _Item, answer: Answer) -> None:
         item.redirects += 1
         try:
@@ -239,7 +308,8 @@ class _Fetcher:
         except DataError:
             self._end(item, "bad_redirect", answer)
             return
-        if item.redirects > self._settings.max_redirects:
+        most = self._settings.max_redirects if item.rules_of is None else MAX_ROBOTS_REDIRECTS
+        if item.redirects > most:
             self._end(item, "too_many_redirects", answer)
         else:
             item.target = target
@@ -260,6 +330,9 @@ class _Fetcher:
         return True
 
     def _end(self, item: _Item, reason: str | None, answer: Answer | None = None) -> None:
+        if item.rules_of is not None:
+            self._learn(item.rules_of, item, reason, answer)
+            return
         self._held -= 1
         self._ended.append(
             Fetched(

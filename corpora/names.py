@@ -11,15 +11,19 @@ Price: 60 us a name with a local resolver, 1 us for one that is remembered; a th
 
 from __future__ import annotations
 
+import platform
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from itertools import islice
 from queue import Empty, SimpleQueue
 
 REMEMBERED_SECONDS = 300.0
 REMEMBERED_NAMES = 100_000
+PROBED_NAMES = 16
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,27 @@ class Names:
         self._closing.set()
         for _ in range(self._num_started):
             self._questions.put(None)
+
+
+def sick_resolver(hosts: Iterable[str]) -> str | None:
+    """Say that no name can be looked up here at all, judged by up to ``PROBED_NAMES`` of ``hosts``; None when one can.
+
+    A name that does not exist is an answer: only a resolver that answers nothing is sick.
+    """
+    probed = list(islice(dict.fromkeys(hosts), PROBED_NAMES))
+    if not probed:
+        return None
+    pool = ThreadPoolExecutor(len(probed), thread_name_prefix="tamis-names")
+    try:
+        answers = as_completed([pool.submit(look_up, host) for host in probed])
+        if any(answer.result().reason != "dns_unavailable" for answer in answers):
+            return None
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # slow names need not be waited for
+    return (
+        f"no host name can be looked up on {platform.node()}: the system's resolver has no answer for {probed[0]} and "
+        f"{len(probed) - 1} others; check /etc/resolv.conf and the network, then run again"
+    )
 
 
 def look_up(host: str) -> Found:

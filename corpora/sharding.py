@@ -22,6 +22,7 @@ import pyarrow as pa
 from .errors import DataError
 from .fetching import Fetched
 from .index import SOURCE_PREFIX, TarFile, schema_with, write_index
+from .opt_outs import OptOuts
 from .sniffing import ImageHeader, inspect
 from .store import Store
 from .tables import write_table
@@ -43,6 +44,7 @@ LEDGER_SCHEMA = pa.schema(
     ]
 )
 FETCHED, FAILED = "fetched", "failed"
+_NOBODY = OptOuts()
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,20 @@ class _Body:
 class OpenShard:
     """Collects what came of each slot of one shard."""
 
-    def __init__(self, store: Store, shard: str, slots: Sequence[Mapping[str, Any]], source_schema: pa.Schema) -> None:
+    def __init__(
+        self,
+        store: Store,
+        shard: str,
+        slots: Sequence[Mapping[str, Any]],
+        source_schema: pa.Schema,
+        opt_outs: OptOuts = _NOBODY,
+    ) -> None:
         """Open a shard for its planned ``slots`` (rows of the plan, in slot order)."""
         self._store = store
         self._shard = shard
         self._slots = slots
         self._schema = schema_with(source_schema)
+        self._opt_outs = opt_outs
         self._spool = tempfile.TemporaryFile(prefix="tamis-bodies-")  # noqa: SIM115 - lives until close()
         self._spooled = 0
         self._bodies: dict[int, _Body] = {}
@@ -77,11 +87,9 @@ class OpenShard:
         reason = fetched.reason
         if fetched.body is not None:
             try:
-                header = inspect(fetched.body)
+                self._bodies[slot] = self._keep(fetched.body)
             except DataError as error:
                 reason = error.reason
-            else:
-                self._bodies[slot] = self._spool_body(fetched.body, header)
         self._ledger[slot] = {
             "slot": slot,
             "uid": self._slots[slot]["uid"],
@@ -96,12 +104,17 @@ class OpenShard:
             "finished_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         }
 
-    def _spool_body(self, body: bytes, header: ImageHeader) -> _Body:
+    def _keep(self, body: bytes) -> _Body:
+        """Look at what came, and spool it if it is an image that nobody has opted out."""
+        header = inspect(body)
+        sha256 = hashlib.sha256(body).hexdigest()
+        if self._opt_outs.names_image(sha256):
+            raise DataError("opted_out", f"the list of opt-outs names the image {sha256}")
         offset = self._spooled
         self._spool.seek(offset)
         self._spool.write(body)
         self._spooled += len(body)
-        return _Body(offset, len(body), header, hashlib.sha256(body).hexdigest())
+        return _Body(offset, len(body), header, sha256)
 
     def close(self) -> dict[str, Any]:
         """Write tar, ledger and index; how the slots ended, and the bytes ``written`` to the tar."""

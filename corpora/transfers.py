@@ -15,66 +15,21 @@ import ssl
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import version
+from dataclasses import dataclass
 
 import pycurl
 
 from .addresses import AllowList
-from .errors import ConfigError
 from .failures import status_reason, transport_reason
+from .fetch_settings import FetchSettings
+from .objections import MAX_LINES, is_heeded, objection
+from .robots import MAX_ROBOTS_BYTES
 from .urls import Target
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _READ_BYTES = 1 << 16
 _NO_SOCKET: int = pycurl.SOCKET_BAD
 _PROTOCOLS = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
-
-
-@cache
-def user_agent() -> str:
-    """What the fetcher calls itself; an operator should add where to complain: ``tamis/1.0 (+https://...)``."""
-    return f"tamis/{version('tamis')} (curates image-text datasets)"
-
-
-@dataclass(frozen=True, kw_only=True)
-class FetchSettings:
-    """How to fetch.
-
-    A try, its redirects included, may take ``timeout_seconds``. An item may take ``retries + 1`` times that for its
-    tries and the waits between them; the time in which it waits for its host's turn does not count, so that a busy
-    host's items end as an idle host's do. Memory is at most ``concurrency * max_bytes``, and in practice the mean.
-    """
-
-    concurrency: int = 256
-    per_host: int = 16
-    timeout_seconds: float = 20.0
-    connect_timeout_seconds: float = 10.0
-    max_bytes: int = 25_000_000
-    retries: int = 2
-    back_off_seconds: float = 1.0
-    """The wait after the first try; it doubles with each, and a longer ``Retry-After`` is obeyed."""
-    max_redirects: int = 5
-    allow_hosts: tuple[str, ...] = ()
-    user_agent: str = field(default_factory=user_agent)
-    proxy: str = ""
-    """A proxy's URL. It is asked as it stands, and then judging the addresses that names resolve to is its affair."""
-    seed: int = 0
-    """Of the jitter in the waits."""
-
-    def __post_init__(self) -> None:
-        for name in ("concurrency", "per_host", "timeout_seconds", "connect_timeout_seconds", "max_bytes"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"fetch.{name} is {getattr(self, name)}; it must be above 0")
-        for name in ("retries", "back_off_seconds", "max_redirects"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"fetch.{name} is {getattr(self, name)}; it must be 0 or more")
-
-    @property
-    def deadline_seconds(self) -> float:
-        """What all tries of an item, and the waits between them, may take together."""
-        return (self.retries + 1) * self.timeout_seconds
 
 
 @dataclass(frozen=True)
@@ -95,7 +50,10 @@ class Line:
 
     def __init__(self, settings: FetchSettings, allow: AllowList) -> None:
         self._allow = allow
+        self._settings = settings
         self._max_bytes = settings.max_bytes
+        self._rules = False
+        self._told: list[bytes] = []
         self._connect_ms = _milliseconds(settings.connect_timeout_seconds)
         self._target: Target | None = None
         self._body = bytearray()
@@ -103,24 +61,32 @@ class Line:
         self.curl = curl = pycurl.Curl()
         curl.setopt(pycurl.PROTOCOLS, _PROTOCOLS)  # a second lock: ``read_url`` lets nothing else through
         curl.setopt(pycurl.FOLLOWLOCATION, False)  # a redirect is a request of its own, to a host with its own turns
-        curl.setopt(pycurl.MAXFILESIZE_LARGE, settings.max_bytes)
         curl.setopt(pycurl.BUFFERSIZE, _READ_BYTES)
         curl.setopt(pycurl.NOSIGNAL, True)
         curl.setopt(pycurl.USERAGENT, settings.user_agent)
         curl.setopt(pycurl.WRITEFUNCTION, self._write)
+        curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS)
+        if settings.robots_tags or settings.tdm_reservation:
+            curl.setopt(pycurl.HEADERFUNCTION, self._hear)
         curl.setopt(pycurl.PROXY, settings.proxy)  # the empty string also shuts out the environment's proxies
         if not settings.proxy:
             curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
         if authorities := ssl.get_default_verify_paths().cafile:  # obeys SSL_CERT_FILE, which libcurl does not
             curl.setopt(pycurl.CAINFO, authorities)
 
-    def dial(self, target: Target, addresses: tuple[str, ...], seconds: float) -> None:
-        """Set the handle up for one request; ``addresses`` are those of the host's name, where it has one."""
-        self._target, self._blocked = target, False
+    def dial(self, target: Target, addresses: tuple[str, ...], seconds: float, rules: bool = False) -> None:
+        """Set the handle up for one request; ``addresses`` are those of the host's name, where it has one.
+
+        ``rules`` asks for a robots.txt: what goes beyond its limit is left out, and its headers object to nothing.
+        """
+        self._target, self._blocked, self._rules = target, False, rules
+        self._max_bytes = MAX_ROBOTS_BYTES if rules else self._settings.max_bytes
         self._body = bytearray()
+        self._told.clear()
         timeout_ms = _milliseconds(seconds)
         shown = ",".join(f"[{address.partition('%')[0]}]" if ":" in address else address for address in addresses)
         self.curl.setopt(pycurl.URL, target.url)
+        self.curl.setopt(pycurl.MAXFILESIZE_LARGE, 0 if rules else self._max_bytes)
         self.curl.setopt(pycurl.RESOLVE, [f"+{target.host}:{target.port}:{shown}"] if shown else [])
         self.curl.setopt(pycurl.TIMEOUT_MS, timeout_ms)
         self.curl.setopt(pycurl.CONNECTTIMEOUT_MS, min(timeout_ms, self._connect_ms))
@@ -133,6 +99,10 @@ class Line:
             self._blocked = True
             return _NO_SOCKET
         return socket.socket(address.family, address.socktype, address.protocol).detach()
+
+    def _hear(self, line: bytes) -> None:
+        if is_heeded(line) and len(self._told) < MAX_LINES:
+            self._told.append(line)
 
     def _write(self, chunk: bytes) -> int | None:
         self._body += chunk
@@ -148,8 +118,13 @@ class Line:
         reason = status_reason(status) if status else None
         if not reason and code:
             reason = "blocked_address" if self._blocked and code == pycurl.E_COULDNT_CONNECT else self._fault(code)
+            if self._rules and reason == "too_large":
+                reason = None
         elif not reason and not body:
             reason = "empty"
+        if self._told and not self._rules and (redirect or not reason):
+            objected = self._objection()
+            reason, redirect = objected or reason, None if objected else redirect
         return Answer(
             body=None if reason else bytes(body),
             reason=reason,
@@ -159,6 +134,10 @@ class Line:
             seconds=curl.getinfo(pycurl.TOTAL_TIME),
             received=len(body),
         )
+
+    def _objection(self) -> str | None:
+        settings = self._settings
+        return objection(self._told, settings.robots_tags, settings.tdm_reservation, settings.product)
 
     def _fault(self, code: int) -> str:
         # libcurl's times do not tell how far it came: 8.23 dates what never began.

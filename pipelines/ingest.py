@@ -10,20 +10,28 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
+import fsspec
 import pyarrow as pa
 
+from ..corpora.errors import ConfigError, DataError, ShardError
 from ..corpora.fetching import Fetched, FetchSettings, Request, fetch
 from ..corpora.index import path_of
 from ..corpora.metering import Meter
+from ..corpora.names import sick_resolver
+from ..corpora.opt_outs import OptOuts
 from ..corpora.plan import make_plan, read_slots
+from ..corpora.robots import RobotsMemory
 from ..corpora.sharding import OpenShard
 from ..corpora.sources.laion import LaionList
 from ..corpora.sources.shards import TarSource
 from ..corpora.store import Store
+from ..corpora.urls import read_url
 from .adopting import adopt_tars
 from .job import Job, StageResult, Work, run_map
 from .recipe import LaionBlock, Recipe
@@ -47,6 +55,8 @@ def ingest(job: Job) -> StageResult:
     workers = max(1, job.recipe.engine.workers)
     block = max(1, min(SHARDS_OPEN, -(-len(missing) // workers)))
     task = FetchTask(job.store, corpus.source_schema, fetch_settings(job, workers))
+    if missing and (sick := task.sick_resolver(missing[0])):
+        raise ConfigError(sick)
     work = Work(blocks(missing, block), len(names) - len(missing), "URLs", "asked", lambda one: len(shards_of(one)))
     return run_map(job, STAGE, task, work)
 
@@ -62,12 +72,24 @@ def source_of(recipe: Recipe) -> LaionList | TarSource:
 def fetch_settings(job: Job, processes: int) -> FetchSettings:
     """The recipe's fetch block for one of ``processes``: the corpus-wide budgets are divided among them."""
     block = job.recipe.fetch
-    told = block.model_dump(exclude={"user_agent"})
+    told = block.model_dump(exclude={"user_agent", "opt_out"})
     told["concurrency"] = max(1, block.concurrency // processes)
     told["per_host"] = max(1, block.per_host // processes)
+    if block.per_host_rate:
+        told["per_host_rate"] = block.per_host_rate / processes
     if block.user_agent:
         told["user_agent"] = block.user_agent
+    if block.opt_out:
+        told["opt_outs"] = _read_opt_outs(block.opt_out)
     return FetchSettings(**told)
+
+
+def _read_opt_outs(path: str) -> OptOuts:
+    try:
+        with fsspec.open(path, "rt", encoding="utf-8") as lines:
+            return OptOuts.parse(lines, path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"fetch.opt_out: cannot read {path!r}: {error}; give a text file") from error
 
 
 def blocks(shards: Sequence[str], size: int) -> list[str]:
@@ -98,6 +120,8 @@ class FetchTask:
     store: Store
     source_schema: pa.Schema
     settings: FetchSettings
+    robots: RobotsMemory = field(default_factory=RobotsMemory, compare=False)
+    """What a worker learns of hosts in one block serves it in the next."""
 
     def setup(self) -> None:
         """Nothing to load."""
@@ -105,17 +129,32 @@ class FetchTask:
     def __call__(self, item: str) -> dict[str, Any]:
         """Ask for every slot of the block; each shard closes when its last slot is terminal."""
         missing = [shard for shard in shards_of(item) if not self.store.exists(path_of(shard))]
-        return _Block(self.store, self.source_schema, missing).run(self._responses)
+        if missing and (sick := self.sick_resolver(missing[0])):
+            raise ShardError(sick)
+        open_shard = partial(OpenShard, source_schema=self.source_schema, opt_outs=self.settings.opt_outs)
+        return _Block(self.store, open_shard, missing).run(self._responses)
 
     def _responses(self, requests: Iterator[Request]) -> Iterator[Fetched]:
-        return fetch(requests, self.settings)
+        return fetch(requests, self.settings, self.robots)
+
+    def sick_resolver(self, shard: str) -> str | None:
+        """Say that this machine cannot look up any name of a shard's list; without it a crawl would lose every image."""
+        return None if self.settings.proxy else sick_resolver(_named_hosts(read_slots(self.store, shard)))
+
+
+def _named_hosts(slots: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for slot in slots:
+        with suppress(DataError):
+            target = read_url(slot["url"])
+            if not target.literal:
+                yield target.host
 
 
 class _Block:
     """Shards being filled from one stream of responses; closing runs on a thread beside it."""
 
-    def __init__(self, store: Store, source_schema: pa.Schema, shards: list[str]) -> None:
-        self._store, self._schema, self._shards = store, source_schema, shards
+    def __init__(self, store: Store, open_shard: Callable[..., OpenShard], shards: list[str]) -> None:
+        self._store, self._open_shard, self._shards = store, open_shard, shards
         self._open: dict[int, OpenShard] = {}
         self._place: dict[int, tuple[int, int]] = {}
 
@@ -143,7 +182,7 @@ class _Block:
         serial = 0
         for number, shard in enumerate(self._shards):
             slots = read_slots(self._store, shard)
-            self._open[number] = OpenShard(self._store, shard, slots, self._schema)
+            self._open[number] = self._open_shard(self._store, shard, slots)
             for slot, row in enumerate(slots):
                 self._place[serial] = (number, slot)
                 yield Request(serial, row["url"])

@@ -62,6 +62,8 @@ class FetchBlock(Block):
 
     concurrency: int = Field(256, ge=1, le=4096)
     per_host: int = Field(16, ge=1, le=1024)
+    per_host_rate: float | None = Field(None, gt=0)
+    """The most requests a second that one host is asked by all workers together."""
     timeout_seconds: float = Field(20.0, gt=0)
     max_bytes: int = Field(25_000_000, ge=1)
     retries: int = Field(2, ge=0, le=20)
@@ -69,6 +71,12 @@ class FetchBlock(Block):
     allow_hosts: tuple[str, ...] = ()
     user_agent: str | None = None
     proxy: str = ""
+    robots: bool = True
+    max_crawl_delay_seconds: float = Field(10.0, ge=0)
+    robots_tags: tuple[Literal["noai", "noimageai", "noindex", "noimageindex"], ...] = ("noai", "noimageai")
+    tdm_reservation: bool = True
+    opt_out: str | None = None
+    """A list of hosts, URL prefixes and image hashes that are not to be asked for or kept; a file or fsspec URL."""
 
 
 class CutBlock(Block):
@@ -222,6 +230,9 @@ def _with_paths(recipe: Recipe, folder: Path) -> Recipe:
     return recipe.model_copy(
         update={
             "corpus": resolve(recipe.corpus, folder),
+            "fetch": recipe.fetch.model_copy(
+                update={"opt_out": recipe.fetch.opt_out and resolve(recipe.fetch.opt_out, folder)}
+            ),
             "source": recipe.source.model_copy(update={"path": resolve(recipe.source.path, folder)}),
             "exports": tuple(e.model_copy(update={"to": resolve(e.to, folder)}) for e in recipe.exports),
             "scores": scores,

@@ -32,7 +32,10 @@ class Exchange(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         with self.server.lock:
-            self.server.asked.append((self.path, time.monotonic()))
+            if self.path == "/robots.txt":
+                self.server.asked_rules.append(time.monotonic())
+            else:
+                self.server.asked.append((self.path, time.monotonic()))
             self.server.headers = dict(self.headers)
             self.server.at_once += 1
             self.server.most_at_once = max(self.server.most_at_once, self.server.at_once)
@@ -66,7 +69,8 @@ class Web(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int] = ("127.0.0.1", 0), certificate: Path | None = None) -> None:
         super().__init__(address, Exchange)
         self.pages: dict[str, Page] = {}
-        self.asked: list[tuple[str, float]] = []
+        self.asked: list[tuple[str, float]] = []  # paths, robots.txt apart
+        self.asked_rules: list[float] = []
         self.headers: dict[str, str] = {}
         self.connections = self.at_once = self.most_at_once = 0
         self.lock = threading.Lock()

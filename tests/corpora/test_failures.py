@@ -15,16 +15,22 @@ from tamis.corpora.failures import back_off, retry_class, status_reason, transpo
 NEVER = (
     *("bad_url", "bad_redirect", "blocked_address", "dns", "too_large", "too_many_redirects", "tls"),
     *("http_304", "http_400", "http_401", "http_403", "http_404", "http_410", "http_451"),
+    *("opted_out", "robots_disallowed", "robots_crawl_delay", "noai", "noimageindex", "tdm_reserved"),
+    *("html", "not_an_image", "too_many_pixels", "bad_header", "duplicate_uid"),
 )
 LATER = (
-    *("timeout", "connect_timeout", "dns_unavailable", "reset", "truncated", "empty", "connection_refused"),
-    *("unreachable", "bad_response", "proxy", "curl_27"),
-    *("http_408", "http_425", "http_429", "http_500", "http_502", "http_503", "http_504", "http_520", "http_599"),
+    *("connect_timeout", "dns_unavailable", "connection_refused", "unreachable", "proxy"),
+    *("robots_unavailable", "asked_to_wait"),
+    *("http_429", "http_500", "http_502", "http_503", "http_504", "http_520", "http_599"),
 )
+NOW = ("timeout", "reset", "truncated", "empty", "bad_response", "curl_27", "http_408", "http_425")
 
 
-@pytest.mark.parametrize(("reason", "expected"), [*((r, "never") for r in NEVER), *((r, "later") for r in LATER)])
-def test_reason_says_whether_to_ask_again(reason: str, expected: str) -> None:
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [*((r, "never") for r in NEVER), *((r, "later") for r in LATER), *((r, "now") for r in NOW)],
+)
+def test_reason_says_when_to_ask_again(reason: str, expected: str) -> None:
     assert retry_class(reason) == expected
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from email.utils import formatdate
 from itertools import count, islice
 from pathlib import Path
 from random import Random
@@ -17,6 +18,8 @@ import pytest
 
 from tamis.corpora.errors import ConfigError
 from tamis.corpora.fetching import Fetched, FetchSettings, Request, fetch
+from tamis.corpora.opt_outs import OptOuts
+from tamis.corpora.robots import RobotsMemory
 
 from .http_server import UNTRUSTED, Web, cut, drip, flood, hang, in_turn, redirect, reply, reset, slow
 
@@ -26,7 +29,9 @@ BODY = bytes(range(256)) * 8
 def settings(*webs: Web, **changes: Any) -> FetchSettings:
     """Quick ones, that allow these servers and nothing else on the loopback."""
     hosts = tuple(f"127.0.0.1:{web.port}" for web in webs)
-    return FetchSettings(**{"allow_hosts": hosts, "back_off_seconds": 0.01, "timeout_seconds": 5.0, **changes})
+    return FetchSettings(
+        **{"allow_hosts": hosts, "back_off_seconds": 0.01, "timeout_seconds": 5.0, "robots": False, **changes}
+    )
 
 
 def fetch_all(urls: list[str], how: FetchSettings) -> list[Fetched]:
@@ -566,6 +571,171 @@ def test_same_responses_give_the_same_outcomes_in_any_order(web: Web) -> None:
     assert account(requests, settings(web, concurrency=64, per_host=7, seed=5)) == expected
 
 
+def polite(*webs: Web, **changes: Any) -> FetchSettings:
+    return settings(*webs, **{"robots": True, **changes})
+
+
+def reasons(outcomes: list[Fetched]) -> list[str | None]:
+    return [outcome.reason for outcome in outcomes]
+
+
+def test_robots_txt_is_asked_once_a_host_and_obeyed(web: Web) -> None:
+    web.pages["/robots.txt"] = reply(200, b"User-agent: *\nDisallow: /no\n\nUser-agent: other\nDisallow: /\n")
+    web.pages["/yes"] = web.pages["/no"] = reply(200, BODY)
+    outcomes = fetch_all([web.url("/yes"), web.url("/no")] * 20, polite(web))
+    assert reasons(outcomes) == [None, "robots_disallowed"] * 20
+    assert {path for path, _ in web.asked} == {"/yes"}
+    assert len(web.asked_rules) == 1
+
+
+def test_robots_txt_is_remembered_from_one_call_to_the_next(web: Web) -> None:
+    web.pages["/"] = reply(200, BODY)
+    memory = RobotsMemory()
+    for _ in range(2):
+        assert [f.body for f in fetch([Request(0, web.url("/"))], polite(web), memory)] == [BODY]
+    assert len(web.asked_rules) == 1
+
+
+def test_robots_txt_speaks_to_the_crawler_that_the_recipe_names(web: Web) -> None:
+    web.pages["/robots.txt"] = reply(200, b"User-agent: painter\nDisallow: /\n")
+    web.pages["/"] = reply(200, BODY)
+    assert fetch_one(web.url("/"), polite(web)).reason is None
+    assert fetch_one(web.url("/"), polite(web, user_agent="Painter/2 (+https://a/)")).reason == "robots_disallowed"
+
+
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [
+        (reply(404), None),
+        (reply(403), None),
+        (reply(200), None),
+        (redirect("/robots.txt"), None),
+        (reply(200, b"<html>not found</html>"), None),
+        (reply(200, b"User-agent: *\nDisallow: /\n", X_Robots_Tag="noai"), "robots_disallowed"),
+        (reply(200, b"User-agent: *\nDisallow: /\n" + bytes(700_000)), "robots_disallowed"),
+        (cut(b"User-agent: *\nDisallow: /\n", 99), "robots_unavailable"),
+        (reply(429), "robots_unavailable"),
+        (reply(503), "robots_unavailable"),
+        (hang, "robots_unavailable"),
+        (reset, "robots_unavailable"),
+        (redirect("http://10.0.0.1/robots.txt"), "robots_unavailable"),
+    ],
+)
+def test_rules_that_are_absent_allow_and_rules_that_do_not_come_forbid(web: Web, page: Any, expected: str) -> None:
+    web.pages["/robots.txt"] = page
+    web.pages["/"] = reply(200, BODY)
+    got = fetch_one(web.url("/"), polite(web, timeout_seconds=1.0 if page is hang else 5.0, retries=0))
+    assert got.reason == expected
+    assert len(web.asked) == (expected is None)
+
+
+def test_robots_txt_is_tried_again_and_followed(web: Web, other_web: Web) -> None:
+    web.pages["/robots.txt"] = in_turn(reply(503), reset, redirect(other_web.url("/rules")))
+    other_web.pages["/rules"] = reply(200, b"User-agent: *\nDisallow: /no\n")
+    web.pages["/"] = reply(200, BODY)
+    assert reasons(fetch_all([web.url("/"), web.url("/no")], polite(web, other_web))) == [None, "robots_disallowed"]
+    assert (len(web.asked_rules), [path for path, _ in other_web.asked]) == (3, ["/rules"])
+
+
+def test_a_host_that_cannot_be_reached_says_so_itself(hosts: Hosts, closed_port: int) -> None:
+    hosts["inner.example"] = ["10.0.0.7"]
+    urls = [
+        *("http://unknown.example/", "http://inner.example/", "http://10.0.0.7/", f"http://127.0.0.1:{closed_port}/"),
+        "http://169.254.169.254/",
+    ]
+    assert reasons(fetch_all(urls, polite(allow_hosts=("127.0.0.1",)))) == [
+        *("dns", "blocked_address", "blocked_address", "connection_refused"),
+        "blocked_address",
+    ]
+
+
+def test_redirect_to_another_host_is_judged_by_its_rules(web: Web, other_web: Web) -> None:
+    web.pages["/"] = redirect(other_web.url("/no"))
+    other_web.pages["/robots.txt"] = reply(200, b"User-agent: *\nDisallow: /no\n")
+    got = fetch_one(web.url("/"), polite(web, other_web))
+    assert (got.reason, got.final_url, other_web.asked) == ("robots_disallowed", other_web.url("/no"), [])
+
+
+def test_crawl_delay_is_kept(web: Web) -> None:
+    web.pages["/robots.txt"] = reply(200, b"User-agent: *\nCrawl-delay: 0.2\n")
+    web.pages["/"] = reply(200, BODY)
+    assert all(f.body == BODY for f in fetch_all([web.url("/")] * 5, polite(web)))
+    times = [when for _, when in web.asked]
+    assert times[-1] - times[0] >= 4 * 0.2 - 0.05
+    assert reasons(fetch_all([web.url("/")], polite(web, max_crawl_delay_seconds=0.1))) == ["robots_crawl_delay"]
+
+
+def test_a_host_is_asked_no_more_often_than_its_budget(web: Web) -> None:
+    web.pages["/"] = reply(200, BODY)
+    web.pages["/moved"] = redirect("/")
+    fetch_all([web.url("/"), web.url("/moved")] * 5, polite(web, per_host_rate=20.0))
+    times = sorted([when for _, when in web.asked] + web.asked_rules)
+    assert len(times) == 16
+    assert times[-1] - times[0] >= 15 / 20 - 0.05
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "expected"),
+    [
+        ("X-Robots-Tag", "noai", "noai"),
+        ("X-Robots-Tag", "noindex, noimageai", "noimageai"),
+        ("X-Robots-Tag", "tamis: noai", "noai"),
+        ("X-Robots-Tag", "googlebot: noai", None),
+        ("X-Robots-Tag", "noindex", None),
+        ("tdm-reservation", "1", "tdm_reserved"),
+        ("tdm-reservation", "0", None),
+    ],
+)
+def test_an_image_that_objects_is_not_kept(web: Web, header: str, value: str, expected: str | None) -> None:
+    web.pages["/"] = reply(200, BODY, **{header.replace("-", "_"): value})
+    web.pages["/moved"] = reply(301, b"", **{header.replace("-", "_"): value, "Location": "/plain"})
+    web.pages["/plain"] = reply(200, BODY)
+    for path in ("/", "/moved"):
+        got = fetch_one(web.url(path), settings(web))
+        assert (got.reason, got.body, got.tries) == (expected, None if expected else BODY, 1)
+    assert fetch_one(web.url("/"), settings(web, robots_tags=(), tdm_reservation=False)).body == BODY
+
+
+def test_objection_of_an_error_page_is_not_the_reason(web: Web) -> None:
+    web.pages["/"] = in_turn(reply(503, X_Robots_Tag="noai"), reply(200, BODY))
+    assert fetch_one(web.url("/"), settings(web)).body == BODY
+
+
+def test_who_opted_out_is_not_asked_not_even_by_a_redirect(web: Web) -> None:
+    web.pages["/moved"] = redirect("/anna/1")
+    web.pages["/anna/1"] = web.pages["/bert/1"] = reply(200, BODY)
+    opt_outs = OptOuts.parse(["opted-out.example", web.url("/anna/")])
+    urls = ["http://x.opted-out.example/", web.url("/anna/1"), web.url("/moved"), web.url("/bert/1")]
+    outcomes = fetch_all(urls, polite(web, opt_outs=opt_outs))
+    assert reasons(outcomes) == ["opted_out", "opted_out", "opted_out", None]
+    assert {path for path, _ in web.asked} == {"/moved", "/bert/1"}
+
+
+def test_retry_after_of_one_image_holds_for_its_host(web: Web, other_web: Web) -> None:
+    web.pages["/busy"] = in_turn(reply(429, Retry_After="1"), reply(200, BODY))
+    web.pages["/"] = other_web.pages["/"] = reply(200, BODY)
+    urls = [web.url("/busy"), *[web.url("/")] * 5, *[other_web.url("/")] * 5]
+    how = settings(web, other_web, per_host=1, allow_hosts=("127.0.0.1", "localhost"))
+    urls[6:] = [other_web.url("/", "localhost")] * 5
+    assert all(f.body == BODY for f in fetch_all(urls, how))
+    assert min(when for path, when in web.asked if path == "/") - web.asked[0][1] >= 0.99
+    assert max(when for _, when in other_web.asked) - web.asked[0][1] < 0.9
+
+
+def test_retry_after_may_be_a_date(web: Web) -> None:
+    later = formatdate(time.time() + 2, usegmt=True)
+    web.pages["/"] = in_turn(reply(503, Retry_After=later), reply(200, BODY))
+    assert fetch_one(web.url("/"), settings(web)).body == BODY
+    assert web.asked[1][1] - web.asked[0][1] >= 0.9
+
+
+def test_host_that_wants_a_long_pause_gets_it(web: Web) -> None:
+    web.pages["/"] = reply(429, Retry_After="3600")
+    outcomes = fetch_all([web.url("/")] * 50, settings(web, per_host=1))
+    assert Counter(reasons(outcomes)) == {"http_429": 1, "asked_to_wait": 49}
+    assert len(web.asked) == 1
+
+
 def test_no_requests_give_no_outcomes() -> None:
     assert list(fetch([], FetchSettings())) == []
 
@@ -579,8 +749,15 @@ def test_no_requests_give_no_outcomes() -> None:
         ("max_bytes", -1),
         ("retries", -1),
         ("max_redirects", -1),
+        ("max_crawl_delay_seconds", -1),
+        ("per_host_rate", 0),
     ],
 )
 def test_senseless_setting_is_told(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"fetch.{name} is {value}"):
         FetchSettings(**{name: value})  # type: ignore[arg-type]
+
+
+def test_unknown_robots_tag_is_told_with_those_there_are() -> None:
+    with pytest.raises(ConfigError, match="robots_tags has 'noarchive'; the words are noai, noimageai, noindex"):
+        FetchSettings(robots_tags=("noai", "noarchive"))

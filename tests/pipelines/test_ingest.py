@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import doctest
+import hashlib
+import socket
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tamis.corpora.corpus import create
-from tamis.corpora.errors import FatalError
+from tamis.corpora.errors import ConfigError, FatalError, ShardError
 from tamis.corpora.fetching import Fetched, FetchSettings, Request
+from tamis.corpora.opt_outs import OptOuts
 from tamis.corpora.plan import make_plan, read_slots, shard_name
+from tamis.corpora.robots import RobotsMemory
 from tamis.corpora.store import Store
 from tamis.corpora.tables import read_table
 from tamis.pipelines import ingest as ingesting
@@ -26,6 +30,20 @@ from .running import Inline, Listed, files, job_for
 SAMPLES = 3
 
 
+@pytest.fixture(autouse=True)
+def resolver(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """The system's resolver, which knows every name; with an ``error`` it knows none."""
+    told: dict[str, int] = {}
+
+    def getaddrinfo(host: str, *_: object, **__: object) -> list[tuple[object, ...]]:
+        if told:
+            raise socket.gaierror(told["error"], "no answer")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.216.34", 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return told
+
+
 @dataclass
 class Web:
     """Answers in an order of its own, and goes away after so many answers."""
@@ -34,7 +52,7 @@ class Web:
     backwards: bool = True
     asked: list[str] = field(default_factory=list)
 
-    def fetch(self, requests: Iterator[Request], settings: FetchSettings) -> Iterator[Fetched]:
+    def fetch(self, requests: Iterator[Request], settings: FetchSettings, robots: RobotsMemory) -> Iterator[Fetched]:
         waiting = list(requests)
         for request in reversed(waiting) if self.backwards else waiting:
             if self.answers == 0:
@@ -134,6 +152,57 @@ def test_budgets_are_divided_among_the_processes(tmp_path: Path) -> None:
     recipe = {"fetch": {"concurrency": 10, "per_host": 2, "user_agent": "x", "timeout_seconds": 5}}
     found = fetch_settings(job_for(tmp_path, recipe), 4)
     assert (found.concurrency, found.per_host, found.user_agent, found.timeout_seconds) == (2, 1, "x", 5)
+
+
+def test_wishes_of_the_recipe_reach_the_fetcher(tmp_path: Path) -> None:
+    (tmp_path / "no.txt").write_text("no.example\n")
+    block = {"per_host_rate": 6, "robots": False, "robots_tags": ["noindex"], "opt_out": "no.txt"}
+    found = fetch_settings(job_for(tmp_path, {"fetch": block}), 3)
+    assert (found.per_host_rate, found.robots, found.robots_tags, found.opt_outs.hosts) == (
+        *(2.0, False, ("noindex",)),
+        frozenset({"no.example"}),
+    )
+    default = fetch_settings(job_for(tmp_path, {}), 3)
+    assert (default.robots, default.robots_tags, default.tdm_reservation) == (True, ("noai", "noimageai"), True)
+    assert (default.opt_outs, default.per_host_rate) == (OptOuts(), None)
+
+
+@pytest.mark.parametrize("text", [None, b"exa mple.com\n", b"\xff"])
+def test_a_list_of_opt_outs_that_cannot_be_read_stops_the_run(tmp_path: Path, text: bytes | None) -> None:
+    if text:
+        (tmp_path / "no.txt").write_bytes(text)
+    with pytest.raises(ConfigError, match=r"no\.txt"):
+        fetch_settings(job_for(tmp_path, {"fetch": {"opt_out": "no.txt"}}), 1)
+
+
+def test_an_image_that_was_opted_out_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetching = task(tmp_path, monkeypatch, Web())
+    settings = FetchSettings(opt_outs=OptOuts.parse([hashlib.sha256(picture(7)).hexdigest()]))
+    told = replace(fetching, settings=settings)("00000-00003")
+    assert (told["fetched"], told["failed"]) == (9, {"opted_out": 1})
+    rows = [
+        row for n in range(4) for row in read_table(fetching.store, f"fetch/{shard_name(n)}.parquet")[0].to_pylist()
+    ]
+    assert [row["url"] for row in rows if row["reason"] == "opted_out"] == ["http://a.example/7"]
+
+
+def test_a_resolver_without_an_answer_is_told_before_anything_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resolver: dict[str, int]
+) -> None:
+    lines = "".join(f"http://{number}.example.org/{number},caption\n" for number in range(9))
+    (tmp_path / "list.csv").write_text("URL,TEXT\n" + lines)
+    web = Web()
+    monkeypatch.setattr(ingesting, "fetch", web.fetch)
+    recipe = {"source": {"kind": "laion", "path": "list.csv"}, "shards": {"samples": SAMPLES}}
+    resolver["error"] = socket.EAI_AGAIN
+    with pytest.raises(ConfigError, match=r"no host name can be looked up on .* and 2 others; check"):
+        ingest(job_for(tmp_path, recipe))
+    with pytest.raises(ShardError, match="no host name can be looked up"):
+        task(tmp_path / "task", monkeypatch, web)("00000-00003")
+    assert web.asked == []
+    resolver["error"] = socket.EAI_NONAME
+    assert ingest(job_for(tmp_path, recipe)).poison == ()
+    assert len(web.asked) == 9
 
 
 @given(st.sets(st.integers(0, 60) | st.integers(99_990, 100_010)), st.integers(1, 9))
