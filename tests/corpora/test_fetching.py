@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -427,6 +428,49 @@ def test_trusted_certificate_is_taken(secure_web: Web, monkeypatch: pytest.Monke
     monkeypatch.setenv("SSL_CERT_FILE", str(UNTRUSTED))
     secure_web.pages["/"] = reply(200, BODY)
     assert fetch_one(secure_web.url("/"), settings(secure_web)).body == BODY
+
+
+NGINX = """
+daemon off; pid {folder}/pid; error_log {folder}/error.log; worker_processes 1;
+events {{ worker_connections 256; }}
+http {{
+    access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fast; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+    server {{
+        listen 127.0.0.1:{port} ssl http2;
+        ssl_certificate {certificate}; ssl_certificate_key {certificate};
+        location / {{ return 200 "$server_protocol $connection"; }}
+        location /robots.txt {{ return 404; }}
+    }}
+}}
+"""
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.needs_nginx
+def test_http_2_is_spoken_where_it_is_offered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed_port: int
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(UNTRUSTED))
+    config = tmp_path / "nginx.conf"
+    config.write_text(NGINX.format(folder=tmp_path, port=closed_port, certificate=UNTRUSTED))
+    server = subprocess.Popen(["nginx", "-c", str(config)], stderr=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 60
+        while not answers(closed_port) and time.monotonic() < until:
+            time.sleep(0.02)
+        how = settings(allow_hosts=("127.0.0.1",), concurrency=4, per_host=4, robots=True)
+        got = fetch_all([f"https://127.0.0.1:{closed_port}/"] * 40, how)
+    finally:
+        server.terminate()
+        server.wait()
+    spoken = Counter((f.body or b"").split()[0] for f in got)
+    assert spoken == {b"HTTP/2.0": 40}
+    assert len({f.body for f in got}) <= 4, "connections are kept"
 
 
 def test_server_without_tls_is_told(web: Web) -> None:
