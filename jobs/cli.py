@@ -17,9 +17,10 @@ import typer
 from rich.console import Console
 
 from ..corpora.errors import ConfigError, TamisError
+from .options import RunOptions, with_run_options
 
 if TYPE_CHECKING:
-    from ..pipelines.job import Job, StageResult
+    from ..pipelines.job import Job, StageResult, Watch
     from ..pipelines.recipe import Recipe
     from ..pipelines.run import RunResult
 
@@ -35,15 +36,13 @@ messages = Console(stderr=True, highlight=False)
 
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout at the end.")]
-EngineKind = Annotated[str | None, typer.Option("--engine", help="Where to run: local. [default: the recipe's]")]
-Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Worker processes. [default: the recipe's]")]
 
 
 @app.command("run", epilog="Example: `tamis run recipe.yaml --workers 8`")
+@with_run_options
 def run_recipe(
     recipe: RecipePath,
-    engine: EngineKind = None,
-    workers: Workers = None,
+    options: RunOptions,
     first: Annotated[
         str, typer.Option("--from", help="The first stage: fetch, score, dedup, decide, export.")
     ] = "fetch",
@@ -56,7 +55,7 @@ def run_recipe(
     from ..pipelines.report.report import write_report
     from ..pipelines.run import between, check, run
 
-    job = _job(recipe, engine, workers)
+    job = _job(recipe, options)
     if dry_run:
         check(job, source_of(job.recipe).schema())
         told = {"recipe": job.recipe.model_dump(mode="json"), "stages": list(between(first, last))}
@@ -70,18 +69,16 @@ def run_recipe(
 
 
 def _stage_command(stage: str, about: str) -> Callable[..., None]:
-    def command(
-        recipe: RecipePath, engine: EngineKind = None, workers: Workers = None, as_json: AsJson = False
-    ) -> None:
+    def command(recipe: RecipePath, options: RunOptions, as_json: AsJson = False) -> None:
         from ..pipelines.run import STAGES
 
-        job = _job(recipe, engine, workers)
+        job = _job(recipe, options)
         found = STAGES[stage](job)
         results = found if isinstance(found, list) else [found]
         _finish_stage(job, results, as_json)
 
     command.__doc__ = about
-    return app.command(stage, epilog=f"Example: `tamis {stage} recipe.yaml`")(command)
+    return app.command(stage, epilog=f"Example: `tamis {stage} recipe.yaml`")(with_run_options(command))
 
 
 _stage_command("fetch", "Ask for the recipe's URLs, or adopt its tars: the corpus gets its shards.")
@@ -96,25 +93,25 @@ def report(recipe: RecipePath, as_json: AsJson = False) -> None:
     """Write the report page of a recipe's corpus: funnel, histograms, galleries, failures."""
     from ..pipelines.report.report import write_report
 
-    job = _job(recipe, None, None)
+    job = _job(recipe, RunOptions())
     path = write_report(job, None)
     _print_json({"report": str(path)}) if as_json else messages.print(f"report: {path}")
 
 
 @app.command(epilog="Example: `tamis demo --workdir /tmp/demo`")
+@with_run_options
 def demo(
+    options: RunOptions,
     workdir: Annotated[Path, typer.Option(help="Where the corpus, the export and the page go.")] = Path("work/demo"),
     seed: Annotated[int, typer.Option(help="The seed of the generated corpus.")] = 0,
     size: Annotated[int, typer.Option(help="Requests in it; the shares of what is planted stay.")] = 1500,
-    engine: EngineKind = None,
-    workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the whole loop on a generated corpus with planted truth, served over HTTP on this machine; needs no network."""
     from ..pipelines.demo.demo import run_demo
     from .tables import print_account, print_truth
 
-    result = run_demo(workdir, seed, size, lambda recipe: _job_of(recipe, engine, workers))
+    result = run_demo(workdir, seed, size, lambda recipe: _job_of(recipe, options))
     if as_json:
         stages = [stage.told() for stage in result.run.stages]
         _print_json({**result.run.account, "stages": stages, "report": str(result.report), "truth": result.truth})
@@ -169,6 +166,19 @@ def manifest(
     write(out, text) if out else print(text, end="")
 
 
+@app.command(epilog="Example: `tamis status work/demo/corpus --watch`")
+def status(
+    corpus: Annotated[str, typer.Argument(help="The corpus: a folder or an fsspec URL.")],
+    watch: Annotated[bool, typer.Option("--watch", help="Look again and again, until interrupted.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 5.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object a look to stdout.")] = False,
+) -> None:
+    """Say how far a corpus is, from any terminal or machine: done, failing, slow, rates, time left, disk, what is next."""
+    from .status import show
+
+    show(corpus, as_json, every if watch else None)
+
+
 @app.command(epilog="Example: `tamis schema > recipe.schema.json`")
 def schema() -> None:
     """Print the JSON Schema of a recipe, for editors that complete and check YAML."""
@@ -177,23 +187,37 @@ def schema() -> None:
     _print_json(Recipe.model_json_schema())
 
 
-def _job(path: Path, engine: str | None, workers: int | None) -> Job:
+def _job(path: Path, options: RunOptions) -> Job:
     from ..pipelines.recipe import read_recipe
 
-    return _job_of(read_recipe(path), engine, workers)
+    return _job_of(read_recipe(path), options)
 
 
-def _job_of(recipe: Recipe, engine: str | None, workers: int | None) -> Job:
+def _job_of(recipe: Recipe, options: RunOptions) -> Job:
     """The recipe's job, with the engine and the number of workers that the command line names, if it does."""
     from ..corpora.store import Store
     from ..pipelines.job import Job
     from .engines.choosing import engine_of
-    from .progress import ProgressBars
 
-    told = {"kind": engine or recipe.engine.kind, "workers": workers or recipe.engine.workers}
+    told = {"kind": options.engine or recipe.engine.kind, "workers": options.workers or recipe.engine.workers}
     block = recipe.engine.model_copy(update=told)
     job_recipe = recipe.model_copy(update={"engine": block})
-    return Job(job_recipe, Store(recipe.corpus), engine_of(block), ProgressBars(messages))
+    return Job(job_recipe, Store(recipe.corpus), engine_of(block), _watch(options))
+
+
+def _watch(options: RunOptions) -> Watch:
+    """Who watches the run: progress bars, and metrics if they are asked for."""
+    from .progress import ProgressBars
+    from .watching import Watchers
+
+    bars = ProgressBars(messages)
+    if options.metrics is None:
+        return bars
+    from .metrics import Metrics, MetricsServer
+
+    server = MetricsServer(Metrics(), options.metrics)
+    messages.print(f"metrics: {server.url}", soft_wrap=True)
+    return Watchers((bars, server.metrics))
 
 
 def _finish(job: Job, result: RunResult, report_path: Path | str | None, as_json: bool) -> None:

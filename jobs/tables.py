@@ -40,7 +40,7 @@ def _stage_cells(result: StageResult) -> tuple[str, ...]:
         _name(result),
         ", ".join([f"{result.done:,}", *lost, *again]),
         duration(seconds),
-        f"{_rounded(tally.units / max(seconds, 1e-9))} {result.unit}/s" if tally.units else "",
+        f"{rounded(tally.units / max(seconds, 1e-9))} {result.unit}/s" if tally.units else "",
         _moved(tally.bytes_in, seconds),
         _moved(tally.bytes_out, seconds),
         f"{len(tally.workers)}{nodes}",
@@ -60,7 +60,8 @@ def _moved(count: int, seconds: float) -> str:
     return f"{size(count)}, {size(count / max(seconds, 1e-9))}/s" if count else ""
 
 
-def _rounded(number: float) -> str:
+def rounded(number: float) -> str:
+    """A rate, to two digits or a whole number."""
     return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"
 
 

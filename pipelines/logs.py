@@ -26,6 +26,9 @@ from ..corpora.engine import Outcome, here
 from ..corpora.store import Store
 
 FOLDER = "logs"
+STAGES = ("draft", "fetch", "score", "dedup", "decide", "export")
+"""Stages in the order of a run; adopting drafts its indexes in a pass of its own."""
+
 _ENDING = ".jsonl"
 _OBJECTS = ".d"
 """What is added to a log's name for the folder in which an object store keeps its lines."""

@@ -15,11 +15,9 @@ from dataclasses import dataclass, field
 from ...corpora.store import Store
 from ..accounting import Tally
 from ..job import StageResult
-from ..logs import Begun, Entry, Event, read_log
+from ..logs import STAGES, Begun, Entry, Event, read_log
 from .contents import Fault, Pace, SlowTask, Throughput
 from .hostile import plain
-
-ORDER = ("fetch", "score", "dedup", "decide", "export")
 
 SLOWEST_SHOWN = 6
 FAULTS_SHOWN = 10
@@ -30,7 +28,7 @@ def throughput(store: Store, results: Iterable[StageResult]) -> Throughput:
     ran: dict[str, float] = {}
     for result in results:
         ran[result.stage] = ran.get(result.stage, 0.0) + result.seconds
-    logs = {stage: _Log(stage) for stage in ORDER}
+    logs = {stage: _Log(stage) for stage in STAGES if stage != "draft"}  # what it reads, the fetch stage counts
     for stage, log in logs.items():
         for event in read_log(store, stage):
             log.add(event)
