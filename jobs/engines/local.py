@@ -1,8 +1,7 @@
-"""The local engine: supervised processes on this machine, one a GPU when there are several.
+"""The local engine: supervised processes on this machine, as many as its GPUs hold when the tasks want GPUs.
 
 The driver hands an item to each idle worker over a pipe and waits on pipes and process ends together, so a worker that
-dies is seen at once: its item is tried again, the worker replaced. A worker that loses its driver ends itself. A set-up
-that fails is no item's fault: the worker is started anew, given up after ``MAX_ATTEMPTS``, and the others go on.
+dies is seen at once. A worker that loses its driver ends itself.
 
 Price: about a second of imports a worker and stage; 0.2 ms an item.
 """
@@ -10,19 +9,20 @@ Price: about a second of imports a worker and stage; 0.2 ms an item.
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
 import os
 import signal
 import threading
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from ...corpora.engine import MAX_ATTEMPTS, Outcome, Resources, Task, attempt, here, set_up
-from ...corpora.errors import FatalError
+from ...corpora.engine import Outcome, Resources, Task, attempt, here, set_up
+from ...corpora.errors import ConfigError
+from .supervising import Crew, Death, Supervisor, Worker
 
 NAME = "local"
 _GRACE_SECONDS = 5.0
@@ -34,7 +34,7 @@ _context = multiprocessing.get_context("spawn")
 
 @dataclass(frozen=True)
 class LocalEngine:
-    """Runs tasks in ``workers`` processes."""
+    """Runs tasks in ``workers`` processes; in fewer where the GPUs hold fewer."""
 
     workers: int = 2
     name: str = NAME
@@ -43,18 +43,17 @@ class LocalEngine:
         """Run ``task`` over ``items``; outcomes in order of completion.
 
         Raises:
-            FatalError, ConfigError: a task or its set-up met one, or no worker could be set up; all workers are stopped.
+            FatalError: a task or its set-up met one, or no worker could be set up; all workers are stopped.
+            ConfigError: so did they; or the tasks want GPUs, and this process may use none or too few.
         """
-        gpus = visible_gpus(os.environ) if resources.gpus else []
-        with contextlib.ExitStack() as stack:
-            pool: list[_Worker] = []
-            for slot in range(min(self.workers, len(items))):
-                environ = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, int(resources.cpus))))}
-                if gpus:
-                    environ["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
-                pool.append(_Worker(task, environ))
-                stack.callback(pool[-1].stop)
-            yield from _supervise(pool, items)
+        places = gpu_places(visible_gpus(os.environ), resources.gpus) if resources.gpus else [None] * self.workers
+        crew = _Processes(task, thread_limits(resources), places[: self.workers])
+        yield from Supervisor(crew, len(crew.places), len(crew.places)).run(items)
+
+
+def thread_limits(resources: Resources) -> dict[str, str]:
+    """The environment that keeps a worker's numeric libraries to its CPUs, unless the user's own says otherwise."""
+    return {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, int(resources.cpus))))}
 
 
 def visible_gpus(environ: Mapping[str, str], devices: Path = Path("/dev")) -> list[str]:
@@ -65,101 +64,74 @@ def visible_gpus(environ: Mapping[str, str], devices: Path = Path("/dev")) -> li
     return [str(number) for number, _ in enumerate(devices.glob("nvidia[0-9]*"))]
 
 
-def _supervise(pool: Sequence[_Worker], items: Sequence[str]) -> Iterator[Outcome]:
-    waiting: deque[tuple[str, tuple[Outcome, ...]]] = deque((item, ()) for item in items)
-    left = len(items)
-    while left:
-        for worker in pool:
-            if worker.idle and waiting:
-                worker.give(*waiting.popleft())
-        talking = {worker.ears: worker for worker in pool if not (worker.idle or worker.given_up)}
-        if not talking:
-            raise FatalError(f"no worker could be set up: {pool[0].error}")
-        for ears in wait(list(talking)):
-            outcome = talking[ears].hear()  # type: ignore[index]
-            if outcome is None:
-                continue
-            if outcome.fatal:
-                raise outcome.fatal(outcome.error)
-            if not outcome.ok and outcome.attempts < MAX_ATTEMPTS:
-                waiting.append((outcome.item, (*outcome.earlier, replace(outcome, earlier=()))))
-                continue
-            left -= 1
-            yield outcome
+def gpu_places(gpus: Sequence[str], share: float) -> list[str]:
+    """The GPU of each worker, as many workers as the GPUs hold when each has a ``share`` of one; first one on each GPU.
+
+    Raises:
+        ConfigError: there is none, or a worker wants more than one.
+    """
+    if share > 1:
+        raise ConfigError(f"engine.gpus_per_worker: {share:g} found; a worker here uses one GPU or a share of it")
+    if not gpus:
+        raise ConfigError(
+            f"engine.gpus_per_worker: {share:g} wanted, and this machine shows no GPU (CUDA_VISIBLE_DEVICES is "
+            f"{os.environ.get('CUDA_VISIBLE_DEVICES')!r}, there are no /dev/nvidia*); set it to 0 to measure on the "
+            "CPU, or run where there are GPUs"
+        )
+    return list(gpus) * math.floor(1 / share + 1e-9)  # 1 / 0.1 may fall short of 10
 
 
-class _Worker:
-    """One process and the item it works on."""
+@dataclass(frozen=True)
+class _Processes(Crew["Process"]):
+    """A process for each place; a place is a GPU, or None for what this process sees."""
+
+    task: Task
+    environ: Mapping[str, str]
+    places: Sequence[str | None]
+
+    def hire(self, seat: int) -> Process:
+        gpu = self.places[seat]
+        return Process(self.task, {**self.environ, **({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {})})
+
+    def wait(self, workers: Sequence[Process]) -> list[Process]:
+        by_ears = {worker.ears: worker for worker in workers}
+        return [by_ears[ears] for ears in wait(list(by_ears))]  # type: ignore[index]
+
+
+class Process(Worker):
+    """A worker that is a process of this machine."""
 
     def __init__(self, task: Task, environ: Mapping[str, str]) -> None:
-        self._task, self._environ = task, environ
-        self._item: str | None = None
-        self._earlier: tuple[Outcome, ...] = ()
-        self._failures = 0
-        self.error: str | None = None
-        self._start()
-
-    def _start(self) -> None:
-        self._ready = False
         self.ears, mouth = _context.Pipe()
         watched, self._lifeline = _context.Pipe(duplex=False)
-        self._process = _context.Process(target=_serve, args=(mouth, watched, self._task), daemon=True)
-        with _environment(self._environ):
+        self._process = _context.Process(target=_serve, args=(mouth, watched, task), daemon=True)
+        with environment(environ):
             self._process.start()
         mouth.close()
         watched.close()
 
-    @property
-    def idle(self) -> bool:
-        return self._ready and self._item is None
-
-    @property
-    def given_up(self) -> bool:
-        return self._failures == MAX_ATTEMPTS
-
-    def give(self, item: str, earlier: tuple[Outcome, ...]) -> None:
-        self._item, self._earlier = item, earlier
+    def give(self, item: str) -> None:
+        """Send it the item's name."""
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self.ears.send(item)  # a worker that died idle is found by hear(), and replaced
+            self.ears.send(item)
 
-    def hear(self) -> Outcome | None:
-        """The outcome of its item, or of a set-up that must stop the run; None for other news of a set-up."""
-        died = False
+    def hear(self) -> Outcome | Death:
+        """Read what it sent, or wait for its end and tell the signal or exit code."""
         try:
             outcome: Outcome = self.ears.recv()
         except (EOFError, OSError):  # OSError: it died in the middle of a message
-            outcome, died = self._obituary(), True
-        if self._item is None:
-            return self._hear_set_up(outcome)
-        item, self._item = self._item, None
-        if died:
-            self._replace()
-        return replace(outcome, item=item, attempts=len(self._earlier) + 1, earlier=self._earlier)
+            return Death(self._last_words(), here(NAME, process=self._process.pid))
+        return outcome
 
-    def _hear_set_up(self, outcome: Outcome) -> Outcome | None:
-        if outcome.ok:
-            self._ready, self._failures = True, 0
-            return None
-        self.error = outcome.error
-        self._failures += 1
-        if not self.given_up:
-            self._replace()
-        return outcome if outcome.fatal else None
-
-    def _obituary(self) -> Outcome:
+    def _last_words(self) -> str:
         self._process.join(_GRACE_SECONDS)
         code = self._process.exitcode
         if code is None:
-            told = "worker closed its pipe and did not end"
-        else:
-            told = f"worker died with {_SIGNALS.get(-code, f'exit code {code}')}"
-        return Outcome("", None, told, worker=here(NAME, process=self._process.pid))
-
-    def _replace(self) -> None:
-        self.stop()
-        self._start()
+            return "worker closed its pipe and did not end"
+        return f"worker died with {_SIGNALS.get(-code, f'exit code {code}')}"
 
     def stop(self) -> None:
+        """Kill it, and close the pipes."""
         self._process.kill()
         self._process.join()
         self._process.close()
@@ -168,7 +140,7 @@ class _Worker:
 
 
 @contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
+def environment(values: Mapping[str, str]) -> Iterator[None]:
     """Variables that a process started meanwhile has from its first import on, when libraries count cores and GPUs."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)

@@ -16,7 +16,7 @@ import pytest
 
 from tamis.corpora.engine import MAX_ATTEMPTS, Outcome, Resources
 from tamis.corpora.errors import ConfigError, FatalError
-from tamis.jobs.engines.local import LocalEngine, visible_gpus
+from tamis.jobs.engines.local import LocalEngine, gpu_places, visible_gpus
 from tests.jobs.engines.acting import Act, Marks
 
 
@@ -195,14 +195,48 @@ def test_workers_end_with_their_driver(number: int, marks: Marks, root: Path) ->
     wait_until(lambda: not any(alive(pid) for pid in workers))
 
 
-def test_each_worker_gets_one_of_the_gpus_that_the_process_may_use(
-    marks: Marks, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("share", "held"), [(1, ["3", "GPU-5f"]), (0.5, ["3", "3", "GPU-5f", "GPU-5f"]), (0.6, ["3", "GPU-5f"])]
+)
+def test_there_are_as_many_workers_as_the_gpus_hold_and_each_sees_one(
+    share: float, held: list[str], marks: Marks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-5f")
-    items = [f"{number}:well" for number in range(3)]
-    found = outcomes(Act(marks, crowd=3), items, workers=3, gpus=1)
+    items = [f"{number}:well" for number in range(6)]
+    found = outcomes(Act(marks, crowd=len(held)), items, workers=5, gpus=share)
     by_process = {o.worker["process"]: o.value["gpu"] for o in found.values() if o.value}
-    assert sorted(by_process.values()) == ["3", "3", "GPU-5f"]
+    assert sorted(by_process.values()) == held
+    assert marks.attempts()["set-up"] == len(held)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "share", "places"),
+    [("a", 1, "a"), ("ab", 1, "ab"), ("ab", 0.5, "abab"), ("a", 0.3, "aaa"), ("a", 0.1, "a" * 10), ("ab", 0.7, "ab")],
+)
+def test_gpus_hold_as_many_workers_as_their_shares_allow_and_each_gpu_has_one_first(
+    gpus: str, share: float, places: str
+) -> None:
+    assert gpu_places(list(gpus), share) == list(places)
+
+
+@pytest.mark.parametrize(
+    ("visible", "share", "told"),
+    [
+        (
+            "",
+            0.5,
+            r"gpus_per_worker: 0.5 wanted, and this machine shows no GPU \(CUDA_VISIBLE_DEVICES is ''.*set it to 0",
+        ),
+        ("0,1", 2, "gpus_per_worker: 2 found; a worker here uses one GPU or a share of it"),
+    ],
+)
+def test_gpus_that_are_not_there_are_an_error_before_anything_starts(
+    visible: str, share: float, told: str, marks: Marks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with pytest.raises(ConfigError, match=told):
+        outcomes(Act(marks), ["well"], gpus=share)
+    assert marks.attempts() == {}
 
 
 def test_tasks_that_need_no_gpu_see_what_the_process_sees(marks: Marks, monkeypatch: pytest.MonkeyPatch) -> None:
