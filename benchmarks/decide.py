@@ -91,7 +91,8 @@ def _shard(store: Store, number: int) -> None:
     tar = TarFile(f"shards/{name}-00000000.tar", 0, hashlib.sha256(name.encode()).hexdigest())
     digest = digest_of(tar, index["uid"].to_pylist())
     write_table(store, path_of(name), index, {"shard": name, "digest": digest, "tar": tar.__dict__})
-    ledger = pa.table({"status": ["fetched"] * SHARD_ROWS, "reason": pa.nulls(SHARD_ROWS, pa.string())})
+    nothing = pa.nulls(SHARD_ROWS, pa.string())
+    ledger = pa.table({"status": ["fetched"] * SHARD_ROWS, "reason": nothing, "supersedes": nothing})
     write_table(store, f"fetch/{name}.parquet", ledger, {})
     for family, settings in RECIPE["scores"].items():
         kind, scorer = build_scorer(family, settings)

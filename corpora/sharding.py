@@ -41,6 +41,7 @@ LEDGER_SCHEMA = pa.schema(
         ("seconds", pa.float32()),
         ("bytes", pa.int64()),
         ("finished_at", pa.string()),
+        ("supersedes", pa.string()),
     ]
 )
 FETCHED, FAILED = "fetched", "failed"
@@ -102,6 +103,7 @@ class OpenShard:
             "seconds": fetched.seconds,
             "bytes": fetched.bytes,
             "finished_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "supersedes": self._slots[slot].get("supersedes"),
         }
 
     def _keep(self, body: bytes) -> _Body:

@@ -81,7 +81,28 @@ def _stage_command(stage: str, about: str) -> Callable[..., None]:
     return app.command(stage, epilog=f"Example: `tamis {stage} recipe.yaml`")(with_run_options(command))
 
 
-_stage_command("fetch", "Ask for the recipe's URLs, or adopt its tars: the corpus gets its shards.")
+@app.command(epilog="Example: `tamis fetch recipe.yaml --retry-failed --class later`")
+@with_run_options
+def fetch(
+    recipe: RecipePath,
+    options: RunOptions,
+    again: Annotated[
+        bool, typer.Option("--retry-failed", help="Ask again for what failed; what comes stands in new shards.")
+    ] = False,
+    classes: Annotated[
+        list[str] | None, typer.Option("--class", help="Which failures: now, later, never. [default: now, later]")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask for the recipe's URLs, or adopt its tars: the corpus gets its shards."""
+    from ..pipelines.ingest import ingest, retry_failed
+
+    if classes and not again:
+        raise ConfigError("--class goes with --retry-failed: it says which failures are asked for again")
+    job = _job(recipe, options)
+    _finish_stage(job, retry_failed(job, classes or ("later", "now")) if again else [ingest(job)], as_json)
+
+
 _stage_command("score", "Measure what the recipe's scores have not measured yet.")
 _stage_command("dedup", "Find the duplicates that the recipe names.")
 _stage_command("decide", "Judge every sample under the recipe's criteria and policies; measures nothing.")

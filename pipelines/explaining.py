@@ -53,7 +53,10 @@ def _in_index(corpus: Corpus, name: str) -> tuple[str, int, dict[str, Any]] | No
 
 def _in_ledgers(corpus: Corpus, name: str) -> dict[str, Any]:
     column = "url" if "/" in name else "uid"
-    paths = [f"fetch/{file}" for file in corpus.store.names("fetch")] + [REFUSED] * corpus.store.exists(REFUSED)
+    files = sorted(
+        corpus.store.names("fetch"), key=lambda name: (len(name), name), reverse=True
+    )  # the last state first
+    paths = [f"fetch/{file}" for file in files] + [REFUSED] * corpus.store.exists(REFUSED)
     for path in paths:
         rows = _matching(read_table(corpus.store, path)[0], column, name)
         if rows:

@@ -8,25 +8,27 @@ uids that stand twice, a second pass writes the indexes without them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 import fsspec
 import pyarrow as pa
 
 from ..corpora.errors import ConfigError, DataError, ShardError
+from ..corpora.failures import RetryClass
 from ..corpora.fetching import Fetched, FetchSettings, Request, fetch
 from ..corpora.index import path_of
 from ..corpora.metering import Meter
 from ..corpora.names import sick_resolver
 from ..corpora.opt_outs import OptOuts
-from ..corpora.plan import make_plan, read_slots
+from ..corpora.plan import make_plan, read_plan, read_slots
 from ..corpora.robots import RobotsMemory
+from ..corpora.rounds import plan_round, read_rounds
 from ..corpora.sharding import OpenShard
 from ..corpora.sources.laion import LaionList
 from ..corpora.sources.shards import TarSource
@@ -49,7 +51,7 @@ def ingest(job: Job) -> StageResult:
         return adopt_tars(job, source)
     corpus = job.create_corpus(source.schema())
     plan = make_plan(job.store, source, job.recipe.shards.samples, job.recipe.shards.seed)
-    names = plan.shard_names()
+    names = [*plan.shard_names(), *(name for one in read_rounds(job.store) for name in one.shard_names())]
     finished = set(corpus.shards())
     missing = [name for name in names if name not in finished]
     workers = max(1, job.recipe.engine.workers)
@@ -59,6 +61,31 @@ def ingest(job: Job) -> StageResult:
         raise ConfigError(sick)
     work = Work(blocks(missing, block), len(names) - len(missing), "URLs", "asked", lambda one: len(shards_of(one)))
     return run_map(job, STAGE, task, work)
+
+
+def retry_failed(job: Job, classes: Collection[str] = ("later", "now")) -> list[StageResult]:
+    """Ask again for what failed for reasons of these ``classes``, after what was never asked for.
+
+    A round that was interrupted is finished first, and is then all that is done: running this again resumes it.
+
+    Raises:
+        ConfigError: an unknown class, or a source that asks for nothing.
+    """
+    known = get_args(RetryClass)
+    for name in classes:
+        if name not in known:
+            raise ConfigError(f"--class {name}: the classes of failures are {', '.join(known)}")
+    if not isinstance(job.recipe.source, LaionBlock):
+        raise ConfigError("--retry-failed: tars that are adopted were not asked for; it goes with a list of URLs")
+    rounds = read_rounds(job.store)
+    finished = set(job.corpus().shards()) if rounds else set()
+    interrupted = bool(rounds) and not finished.issuperset(rounds[-1].shard_names())
+    first = ingest(job)
+    if interrupted:
+        return [first]
+    plan, samples = read_plan(job.store), job.recipe.shards.samples
+    planned = plan_round(job.store, plan, job.corpus().source_schema, samples, set(classes))  # type: ignore[arg-type]
+    return [first, ingest(job)] if planned else [first]
 
 
 def source_of(recipe: Recipe) -> LaionList | TarSource:

@@ -1,7 +1,8 @@
 """The account of a run: one JSON-able object whose sums agree with the ledger, read from what is on disk.
 
-asked = fetched + the sum of failed; samples = kept + dropped, for every policy. What does not add up is an error of ours
-and stops the run: a summary that was not checked is worth nothing.
+asked = fetched + the sum of failed, and a URL that was asked for twice counts once, as it stands now; samples = kept +
+dropped, for every policy. What does not add up is an error of ours and stops the run: a summary that was not checked is
+worth nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 from ..corpora.errors import FatalError
 from ..corpora.index import path_of
 from ..corpora.plan import REFUSED, read_plan
+from ..corpora.rounds import SUPERSEDES
 from ..corpora.sharding import FAILED
 from ..corpora.store import Store
 from ..corpora.tables import count_rows, read_table
@@ -44,10 +46,12 @@ def _ingested(job: Job) -> dict[str, Any]:
     failed: Counter[str] = Counter()
     asked = samples = 0
     for shard in shards:
-        ledger = read_table(job.store, f"fetch/{shard}.parquet", ["status", "reason"])[0]
-        asked += ledger.num_rows
+        ledger = read_table(job.store, f"fetch/{shard}.parquet", ["status", "reason", SUPERSEDES])[0]
         reasons = ledger["reason"].filter(pc.equal(ledger["status"], FAILED)).value_counts()
         failed.update({entry["values"]: entry["counts"] for entry in reasons.to_pylist()})
+        before = ledger[SUPERSEDES].drop_null()  # these rows take the place of others, which were counted
+        failed.subtract({entry["values"]: entry["counts"] for entry in before.value_counts().to_pylist()})
+        asked += ledger.num_rows - len(before)
         samples += count_rows(job.store, path_of(shard))
     if unfetched := max(0, read_plan(job.store).slots - asked):
         failed["failed_shard"] = unfetched
@@ -57,7 +61,8 @@ def _ingested(job: Job) -> dict[str, Any]:
         failed.update(refused)
         asked += len(refused)
     fetched = asked - sum(failed.values())
-    return {"asked": asked, "fetched": fetched, "failed": dict(sorted(failed.items())), "samples": samples}
+    told = {reason: count for reason, count in sorted(failed.items()) if count}
+    return {"asked": asked, "fetched": fetched, "failed": told, "samples": samples}
 
 
 def _policy(funnel: Mapping[str, Any]) -> dict[str, Any]:

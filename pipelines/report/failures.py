@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pyarrow.compute as pc
 
 from ...corpora.plan import REFUSED
+from ...corpora.rounds import read_rounds
 from ...corpora.store import Store
 from ...corpora.tables import read_table
 from .contents import Failure
@@ -38,6 +39,9 @@ def _examples(store: Store, shards: Sequence[str], missing: set[str]) -> dict[st
 
 
 def _ledgers(store: Store, shards: Sequence[str]) -> Iterator[str]:
-    yield from (f"fetch/{shard}.parquet" for shard in shards)
+    rounds = read_rounds(store)
+    first = rounds[0].first if rounds else len(shards)
+    again = [shard for shard in shards if int(shard) >= first]  # what was asked for again is told as it stands now
+    yield from (f"fetch/{shard}.parquet" for shard in (*reversed(again), *shards[: len(shards) - len(again)]))
     if store.exists(REFUSED):
         yield REFUSED

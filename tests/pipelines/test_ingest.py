@@ -19,10 +19,14 @@ from tamis.corpora.fetching import Fetched, FetchSettings, Request
 from tamis.corpora.opt_outs import OptOuts
 from tamis.corpora.plan import make_plan, read_slots, shard_name
 from tamis.corpora.robots import RobotsMemory
+from tamis.corpora.rounds import read_rounds
 from tamis.corpora.store import Store
 from tamis.corpora.tables import read_table
 from tamis.pipelines import ingest as ingesting
-from tamis.pipelines.ingest import FetchTask, blocks, fetch_settings, ingest, shards_of
+from tamis.pipelines.explaining import explain
+from tamis.pipelines.ingest import FetchTask, blocks, fetch_settings, ingest, retry_failed, shards_of
+from tamis.pipelines.job import Job
+from tamis.pipelines.summary import summarise
 
 from ..corpora.foreign_tars import picture
 from .running import Inline, Listed, files, job_for
@@ -146,6 +150,91 @@ def test_the_stage_fetches_a_list_and_then_has_nothing_to_do(tmp_path: Path, mon
     second = ingest(job_for(tmp_path, recipe, again))
     assert (second.done, second.before, again.ran) == (0, 4, [])
     assert made(tmp_path) == before
+
+
+@dataclass
+class Weather(Web):
+    """Answers as ``faults`` say: for each number what its requests meet in turn, until it is at last given."""
+
+    faults: dict[int, list[str]] = field(default_factory=dict)
+
+    def fetch(self, requests: Iterator[Request], settings: FetchSettings, robots: RobotsMemory) -> Iterator[Fetched]:
+        for fetched in super().fetch(requests, settings, robots):
+            left = self.faults.get(int(fetched.url.rsplit("/", 1)[1]))
+            reason = left.pop(0) if left else None
+            yield replace(fetched, reason=reason, body=None) if reason else fetched
+
+
+def faults() -> dict[int, list[str]]:
+    return {1: ["timeout", "http_503"], 2: ["http_503"], 4: ["http_404"], 6: ["reset", "reset", "reset"], 9: ["dns"]}
+
+
+def stormy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, object], Weather]:
+    """A recipe over ten pictures, half of which meet faults."""
+    lines = "".join(f"http://a.example/{number},caption {number}\n" for number in range(10))
+    folder.mkdir(exist_ok=True)
+    (folder / "list.csv").write_text("URL,TEXT\n" + lines + ",no url\n")
+    web = Weather(faults=faults())
+    monkeypatch.setattr(ingesting, "fetch", web.fetch)
+    return {"source": {"kind": "laion", "path": "list.csv"}, "shards": {"samples": SAMPLES}}, web
+
+
+def counted(job: Job) -> tuple[int, int, dict[str, int]]:
+    told = summarise(job)
+    return told["asked"], told["fetched"], told["failed"]
+
+
+def test_failures_are_asked_for_again_and_a_url_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, web = stormy(tmp_path, monkeypatch)
+    job = job_for(tmp_path, recipe)
+    ingest(job)
+    no_url = {"no_url": 1}
+    assert counted(job) == (11, 5, {**no_url, "dns": 1, "http_404": 1, "http_503": 1, "reset": 1, "timeout": 1})
+    closed, web.asked = shards(tmp_path / "corpus"), []
+    first, again = retry_failed(job)
+    assert (first.done, again.done, again.before) == (0, 1, 4)
+    assert sorted(web.asked) == [f"http://a.example/{n}" for n in (1, 2, 6)]
+    assert counted(job) == (11, 6, {**no_url, "dns": 1, "http_404": 1, "http_503": 1, "reset": 1})
+    assert {name: shards(tmp_path / "corpus")[name] for name in closed} == closed, "a closed shard stays as it is"
+    assert explain(job.corpus(), "http://a.example/6")["fetch"]["supersedes"] == "reset"
+    assert explain(job.corpus(), "http://a.example/2")["sample"]["shard"] == "00004"
+    retry_failed(job, ["later"])
+    assert counted(job) == (11, 7, {**no_url, "dns": 1, "http_404": 1, "reset": 1})
+    retry_failed(job, ["never"])
+    assert counted(job) == (11, 9, {**no_url, "reset": 1})
+    retry_failed(job)
+    assert counted(job) == (11, 9, {**no_url, "reset": 1})
+    retry_failed(job)
+    assert counted(job) == (11, 10, no_url)
+    before, web.asked = files(tmp_path / "corpus"), []
+    assert [result.done for result in retry_failed(job)] == [0]
+    assert web.asked == []
+    assert shards(tmp_path / "corpus") == {name: data for name, data in before.items() if name.startswith("shards/")}
+
+
+def test_a_round_that_was_interrupted_is_finished_and_ends_in_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    for folder in (tmp_path / "whole", tmp_path / "broken"):
+        recipe, web = stormy(folder, monkeypatch)
+        job = job_for(folder, recipe)
+        ingest(job)
+        if folder.name == "broken":
+            web.answers = 1
+            assert retry_failed(job)[1].poison == (("00004-00004", "the web went away"),)
+            assert counted(job)[1] == 5, "the failures from before still stand"
+            web.answers, web.faults = 99, {number: left[1:] for number, left in faults().items()}
+        assert len(retry_failed(job)) == (1 if folder.name == "broken" else 2)
+        assert len(read_rounds(job.store)) == 1
+        made.append({name: data for name, data in files(folder / "corpus").items() if name[:4] in {"plan", "shar"}})
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("source", [{"kind": "shards", "path": "tars"}, {"kind": "laion", "path": "list.csv"}])
+def test_what_cannot_be_asked_for_again_is_told(tmp_path: Path, source: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="now" if source["kind"] == "laion" else "adopted"):
+        retry_failed(job_for(tmp_path, {"source": source}), ["soon"] if source["kind"] == "laion" else ["now"])
 
 
 def test_budgets_are_divided_among_the_processes(tmp_path: Path) -> None:
