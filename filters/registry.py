@@ -14,11 +14,13 @@ from ..corpora.errors import ConfigError
 from .scorer import Scorer
 
 SCORERS: Mapping[str, str] = {
+    "alt_text": "tamis.filters.rules.scoring:AltText",
     "clip": "tamis.filters.clip:Clip",
     "hashes": "tamis.filters.hashes:Hashes",
     "import": "tamis.filters.imported:Imported",
     "language": "tamis.filters.language:Language",
     "look": "tamis.filters.look:Look",
+    "rules": "tamis.filters.rules.scoring:Rules",
     "text": "tamis.filters.text:Text",
 }
 """kind: where the class is. Importing one imports no model library."""
