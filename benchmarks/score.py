@@ -29,7 +29,7 @@ def work(paths):
     import torch
     from tamis.corpora.sniffing import inspect
     from tamis.corpora.tars import walk
-    from tamis.filters.pixels import decode, scale_for
+    from tamis.corpora.decoding import decode, scale_for
     from tamis.models.clip_inputs import fast_pixels
     from tamis.models.clip_source import ClipSource, preprocess
     torch.set_num_threads(1)

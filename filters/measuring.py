@@ -18,11 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ..corpora.decoding import decode, scale_for
 from ..corpora.errors import DataError
 from ..corpora.metering import Meter
 from ..corpora.store import RangeReader
 from ..corpora.tables import finite
-from .pixels import decode, scale_for
 from .scorer import ERROR, Column, Device, Pixels, Sample, Scorer
 
 AHEAD = 2

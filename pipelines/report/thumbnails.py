@@ -12,7 +12,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from ...filters.pixels import decode, scale_for
+from ...corpora.decoding import decode, scale_for
 
 LONGEST = 160
 """The longer side of a thumbnail, in px."""

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tamis.corpora.decoding import decode, scale_for
 from tamis.corpora.drawn.scenes import describe, draw, other_caption, random_scene
 from tamis.corpora.errors import ConfigError, DataError
 from tamis.filters.clip import Clip
-from tamis.filters.pixels import decode, scale_for
 from tamis.filters.scorer import FULL, Device, Pixels, Sample, identity
 
 EMBEDDED = Clip(weights="embedded")

@@ -8,9 +8,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from tamis.corpora.decoding import decode
 from tamis.corpora.drawn import scenes
 from tamis.filters.hashes import Hashes, phash, pixels_sha256
-from tamis.filters.pixels import decode
 from tamis.filters.scorer import Device, Pixels, Sample
 
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
+from tamis.corpora.decoding import decode, scale_for
 from tamis.corpora.drawn import scenes
 from tamis.corpora.errors import ConfigError
 from tamis.filters.look import Look, statistics
-from tamis.filters.pixels import decode, scale_for
 from tamis.filters.scorer import Device, Pixels, Sample
 
 

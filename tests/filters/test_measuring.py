@@ -18,11 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tamis.corpora.decoding import decode
 from tamis.corpora.errors import DataError, ShardError
 from tamis.corpora.store import RangeReader
 from tamis.corpora.tars import TarWriter
 from tamis.filters.measuring import NOT_FINITE, Family, Pace, measure
-from tamis.filters.pixels import decode
 from tamis.filters.scorer import ERROR, FULL, Column, Device, Needs, Pixels, Sample, Scorer
 
 CPU = Device()

@@ -1,4 +1,4 @@
-"""From stored bytes to upright RGB pixels: the one decoder that all scorers of a row share.
+"""From stored bytes to upright RGB pixels: the one decoder, for scorers, thumbnails and what is resized while it is fetched.
 
 How far a JPEG is scaled while it is decoded (inside the DCT, at 1/2, 1/4 or 1/8) depends on its size and on the need of
 the scorer alone, never on who else asks, so that a column is the same whether its scorer runs alone or in company.
@@ -21,6 +21,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import simplejpeg
+from numpy.typing import NDArray
 from PIL import (
     AvifImagePlugin,
     BmpImagePlugin,
@@ -33,9 +34,11 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from ..corpora.errors import DataError
-from ..corpora.sniffing import MAX_PIXELS, ImageHeader, inspect
-from .scorer import FULL, Pixels
+from .errors import DataError
+from .sniffing import MAX_PIXELS, ImageHeader, inspect
+
+Pixels = NDArray[np.uint8]
+"""Decoded RGB, shape (height, width, 3)."""
 
 MAX_JPEG_SCANS = 100
 """An honest progressive JPEG has about ten scans; thousands of empty ones cost minutes a kilobyte."""
@@ -71,8 +74,11 @@ _WARNINGS = threading.Lock()
 
 
 def scale_for(width: int, height: int, format: str, need: int) -> int:
-    """Give the DCT denominator (1, 2, 4 or 8) to decode with: the largest that leaves the shorter side ``need`` px."""
-    if need == FULL or format.lower() not in {"jpeg", "jpg"}:
+    """Give the DCT denominator (1, 2, 4 or 8) to decode with: the largest that leaves the shorter side ``need`` px.
+
+    A need of 0 is that of the full resolution.
+    """
+    if need == 0 or format.lower() not in {"jpeg", "jpg"}:
         return 1
     return next((d for d in (8, 4, 2) if min(width, height) // d >= need), 1)
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from tamis.corpora.decoding import MAX_JPEG_SCANS, Pixels, decode, scale_for
 from tamis.corpora.errors import DataError
-from tamis.filters.pixels import MAX_JPEG_SCANS, decode, scale_for
-from tamis.filters.scorer import FULL, Pixels
+from tamis.filters.scorer import FULL
 
 
 def picture(width: int = 61, height: int = 47, mode: str = "RGB") -> Image.Image:
