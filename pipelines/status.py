@@ -44,6 +44,8 @@ class StageStatus:
     ended: Ended | None = None
     heard: float = 0.0
     """When the last line was written, in seconds since 1970."""
+    _worked: float = 0.0
+    """When the last of its items ended, or it began."""
     _recent: deque[Entry] = field(default_factory=deque)
 
     def begin(self, begun: Begun) -> None:
@@ -52,12 +54,13 @@ class StageStatus:
         if self.ended is not None and begun.before == begun.total == self.done:
             return
         self.begun, self.ended, self.tally = begun, None, Tally()
+        self._worked = begun.time
         self._recent.clear()
 
     def add(self, entry: Entry) -> None:
         """One of its items ended."""
         self.tally.add(entry)
-        self.heard = entry.time
+        self.heard = self._worked = entry.time
         self._recent.append(entry)
         while self._recent[0].time < entry.time - RECENT_SECONDS:
             self._recent.popleft()
@@ -98,7 +101,7 @@ class StageStatus:
         if self.ended is None and lately.entries:
             tally, seconds = lately, min(RECENT_SECONDS, now - self.begun.time)
         else:
-            tally, seconds = self.tally, self.heard - self.begun.time
+            tally, seconds = self.tally, self._worked - self.begun.time
         seconds = max(seconds, 1e-3)
         return (tally.done + tally.failed) / seconds, tally.units / seconds
 
