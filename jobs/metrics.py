@@ -201,7 +201,7 @@ class _Page(BaseHTTPRequestHandler):
         if self.path.partition("?")[0] != "/metrics":
             self.send_error(404, "there is /metrics")
             return
-        body = self.server.metrics.text().encode()
+        body = self.server.metrics.text().encode("utf-8", "replace")
         self.send_response(200)
         self.send_header("Content-Type", CONTENT_TYPE)
         self.send_header("Content-Length", str(len(body)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -29,16 +30,17 @@ def show(path: str, as_json: bool, every: float | None) -> None:
     onlooker = Onlooker(open_corpus(Store(path)))
     console = Console(highlight=False)
     looks = _looks(onlooker, every)
-    if as_json:
-        for told in looks:
-            print(json.dumps(told, ensure_ascii=False), flush=True)
-    elif every is None or not console.is_terminal:
-        for told in looks:
-            console.print(drawn(told))
-    else:
-        with Live(console=console, auto_refresh=False) as live:
+    with suppress(KeyboardInterrupt):  # it is how watching ends
+        if as_json:
             for told in looks:
-                live.update(drawn(told), refresh=True)
+                print(json.dumps(told), flush=True)
+        elif every is None or not console.is_terminal:
+            for told in looks:
+                console.print(drawn(told))
+        else:
+            with Live(console=console, auto_refresh=False) as live:
+                for told in looks:
+                    live.update(drawn(told), refresh=True)
 
 
 def _looks(onlooker: Onlooker, every: float | None) -> Iterator[dict[str, Any]]:

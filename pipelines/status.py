@@ -192,7 +192,7 @@ def next_stage(stages: Sequence[StageStatus], now: float) -> str | None:
     """
     if not stages:
         return "fetch"
-    last = max(stages, key=lambda status: status.begun.time)
+    last = max(stages, key=lambda status: (status.begun.time, _place(status)))
     same = [status for status in stages if status.stage == last.stage]
     if any(status.state(now) in {"incomplete", "stopped", "quiet"} for status in same):
         return last.stage

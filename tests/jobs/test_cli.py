@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -85,12 +86,19 @@ def test_a_list_of_which_nothing_can_be_had_ends_in_an_account(tmp_path: Path) -
     assert Path(told["report"]).is_file()
     again = json.loads(tamis("run", str(tmp_path / "recipe.yaml"), "--json").stdout.splitlines()[-1])
     assert again["worked"] is False
+    stages = {stage["stage"]: stage for stage in told["stages"]}
+    assert list(stages) == ["fetch", "score", "dedup", "decide", "export"]
+    assert (stages["fetch"]["done"], stages["fetch"]["units"], stages["fetch"]["failed"]) == (1, 1, 0)
+    assert set(stages["fetch"]["shares"]) == {"download", "write"}
+    seen = json.loads(tamis("status", str(tmp_path / "corpus"), "--json").stdout)
+    assert [(stage["stage"], stage["state"]) for stage in seen["stages"]] == [(name, "done") for name in stages]
+    assert seen["next"] is None
 
 
 def test_help_shows_every_verb_with_an_example() -> None:
     listed = tamis("--help")
     assert listed.returncode == 0
-    for verb in ("demo", "run", "fetch", "score", "dedup", "decide", "export", "report", "explain", "schema"):
+    for verb in ("demo", "run", "fetch", "score", "dedup", "decide", "export", "report", "explain", "status", "schema"):
         assert verb in listed.stdout
         assert "Example:" in tamis(verb, "--help").stdout
 
@@ -104,3 +112,19 @@ def test_a_dry_run_checks_and_writes_nothing(tmp_path: Path) -> None:
     done = tamis("run", recipe(tmp_path), "--dry-run")
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "corpus").exists()
+
+
+def test_metrics_are_served_while_a_run_lasts_and_a_wrong_address_is_refused(tmp_path: Path) -> None:
+    done = tamis("run", recipe(tmp_path), "--metrics", "0")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"metrics: http://127\.0\.0\.1:\d+/metrics\n", done.stderr)
+    refused = tamis("run", str(tmp_path / "recipe.yaml"), "--metrics", "everywhere")
+    assert refused.returncode == 2
+    assert "expected PORT or HOST:PORT" in refused.stderr
+
+
+def test_the_status_of_a_folder_that_is_no_corpus_is_refused(tmp_path: Path) -> None:
+    done = tamis("status", str(tmp_path))
+    assert done.returncode == 2
+    assert "no corpus" in done.stderr
+    assert done.stdout == ""
