@@ -20,6 +20,7 @@ from PIL import Image
 
 from tamis.corpora.decoding import decode
 from tamis.corpora.errors import DataError, ShardError
+from tamis.corpora.metering import Meter
 from tamis.corpora.store import RangeReader
 from tamis.corpora.tars import TarWriter
 from tamis.filters.measuring import NOT_FINITE, Family, Pace, measure
@@ -149,6 +150,15 @@ def same(one: Family, other: Family) -> bool:
 
 
 ALL: dict[str, Scorer] = {"full": Mean(), "small": Mean(20), "words": Words(), "bytes": Encoded()}
+
+
+def test_a_meter_hears_what_was_read_and_changes_nothing(ten: tuple[list[dict[str, Any]], RangeReader]) -> None:
+    rows, reader = ten
+    meter = Meter()
+    found, expected = measure(rows, reader, ALL, CPU, Pace(4, 2), meter), measure(rows, reader, ALL, CPU, Pace(4, 2))
+    assert all(same(found[name], expected[name]) for name in ALL)
+    assert meter.bytes_in == sum(row["image_size"] for row in rows if not row["removed"])
+    assert set(meter.seconds) == {"read", "wait", "decode", "model"}
 
 
 def test_unreadable_rows_keep_their_place_and_say_why(ten: tuple[list[dict[str, Any]], RangeReader]) -> None:

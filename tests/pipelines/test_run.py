@@ -101,6 +101,37 @@ def test_the_export_index_points_at_its_own_members(finished: tuple[Path, Job, R
             assert members[f"{row['uid']}.json"] == (row["json_offset"], row["json_size"])
 
 
+def test_each_stage_tells_where_its_time_and_bytes_went(finished: tuple[Path, Job, RunResult]) -> None:
+    folder, job, result = finished
+    told = {stage.stage: stage.told() for stage in result.stages}
+    assert {stage: list(one["spent"]) for stage, one in told.items()} == {
+        "fetch": ["download", "write"],
+        "score": ["read", "wait", "decode", "model", "write"],
+        "dedup": ["judge", "write"],
+        "decide": ["read", "judge", "write"],
+        "export": ["read", "write"],
+    }
+
+    def written(*patterns: str) -> int:
+        return sum(path.stat().st_size for pattern in patterns for path in folder.glob(pattern))
+
+    assert {stage: one["bytes"]["out"] for stage, one in told.items()} == {
+        "fetch": written("corpus/shards/*.tar"),
+        "score": written("corpus/scores/*/*/*.parquet", "corpus/scores/*/*/*.npy"),
+        "dedup": written("corpus/duplicates/*/*/*.parquet"),
+        "decide": written("corpus/verdicts/*/*.parquet", "corpus/selections/*/*.parquet"),
+        "export": written("export/*.tar", "export/*.parquet"),
+    }
+    indexes = [read_index(job.store, shard).table for shard in job.corpus().shards()]
+    images = sum(index["image_size"].to_numpy().sum() for index in indexes)
+    assert told["score"]["bytes"]["in"] == images <= told["fetch"]["bytes"]["in"]
+    copied = told["export"]["bytes"]["in"]
+    assert copied == written("export/*.tar") - 1024 * len(list(folder.glob("export/*.tar"))), "all but the tars' ends"
+    for one in told.values():
+        assert 0 < one["busy_seconds"] <= 2 * one["seconds"], "two workers, none of them twice"
+        assert one["retries"] == one["failed"] == 0
+
+
 def test_a_second_run_does_no_work_and_says_so(finished: tuple[Path, Job, RunResult]) -> None:
     folder, job, first = finished
     before = _written(folder, "shards", "scores", "duplicates", "verdicts", "selections")
