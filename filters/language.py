@@ -14,23 +14,20 @@ Price: 20 us for a caption, 60 us for 1,000 characters (benchmarks/language.py).
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
 from .captions import text_of
+from .conversion import simplified
 from .scorer import Column, Device, Needs, Sample, Scorer
 from .writing import SCRIPTS, script_counts
-
-if TYPE_CHECKING:
-    from opencc import OpenCC
 
 MAX_CHARACTERS = 20_000
 """Of a text, as many characters are read."""
@@ -59,7 +56,7 @@ _RENAMED = {"un": UNDETERMINED, "zh-Hant": "zh", "iw": "he", "jw": "jv", "in": "
 """CLD2's codes that are none of ISO 639-1, or say more than the language."""
 
 _NOT_INTERCHANGED = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef"
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef"
     + "".join(chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
     + "]"
 )
@@ -175,14 +172,7 @@ def _by_cld2(text: str) -> Found:
 
 def _traditional(text: str, han: int) -> float:
     """The share of ``han`` characters that OpenCC's t2s changes, phrase by phrase."""
-    simplified: str = _to_simplified().convert(text)
-    if len(simplified) != len(text):  # a phrase that changes its length: rare, and one by one as good
-        simplified = "".join(_to_simplified().convert(c) for c in text)
-    return sum(a != b for a, b in zip(text, simplified, strict=False)) / han
-
-
-@functools.cache
-def _to_simplified() -> OpenCC:
-    from opencc import OpenCC
-
-    return OpenCC("t2s")
+    converted = simplified(text)
+    if len(converted) != len(text):  # a phrase that changes its length: rare, and one by one as good
+        converted = "".join(map(simplified, text))
+    return sum(a != b for a, b in zip(text, converted, strict=False)) / han

@@ -16,12 +16,15 @@ from .scorer import Scorer
 SCORERS: Mapping[str, str] = {
     "alt_text": "tamis.filters.rules.scoring:AltText",
     "clip": "tamis.filters.clip:Clip",
+    "convert": "tamis.filters.conversion:Convert",
     "hashes": "tamis.filters.hashes:Hashes",
     "import": "tamis.filters.imported:Imported",
     "language": "tamis.filters.language:Language",
     "look": "tamis.filters.look:Look",
+    "pii": "tamis.filters.pii:Pii",
     "rules": "tamis.filters.rules.scoring:Rules",
     "text": "tamis.filters.text:Text",
+    "words": "tamis.filters.words:Words",
 }
 """kind: where the class is. Importing one imports no model library."""
 

@@ -108,7 +108,7 @@ def test_only_the_head_of_a_text_is_read() -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.text(st.characters(codec=None), max_size=60))
+@given(st.text(max_size=60))
 def test_any_text_is_measured_within_bounds(text: str) -> None:
     found = measured(text)
     assert 0 <= found["confidence"] <= 1

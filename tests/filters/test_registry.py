@@ -54,7 +54,11 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.mark.parametrize("kind", SCORERS)
 def test_every_scorer_of_the_list_is_built_by_its_kind(kind: str, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("uid,n\na,1\n")
+    (tmp_path / "bad.txt").write_text("bad\n")
     needed: Mapping[str, Any] = {
+        "convert": {"script": "simplified"},
+        "rules": {"profile": "fineweb"},
+        "words": {"path": str(tmp_path / "bad.txt")},
         "import": {"path": str(tmp_path / "t.csv"), "columns": ["n"]},
         "clip": {"weights": "embedded"},
     }
@@ -85,9 +89,11 @@ def refusal(name: str, settings_given: Mapping[str, Any]) -> str:
 
 def test_an_unknown_kind_names_a_near_one_and_all_there_are() -> None:
     told = refusal("hash", {})
-    assert told.startswith("scores.hash: no scorer 'hash'; did you mean 'hashes'? There are clip, hashes, ")
+    assert told.startswith(
+        "scores.hash: no scorer 'hash'; did you mean 'hashes'? There are alt_text, clip, convert, hashes, "
+    )
     assert "as `kind: mypkg.blur:Blur`" in told
-    assert refusal("zzz", {}).startswith("scores.zzz: no scorer 'zzz'. There are clip, ")
+    assert refusal("zzz", {}).startswith("scores.zzz: no scorer 'zzz'. There are alt_text, clip, ")
 
 
 @pytest.mark.parametrize(
@@ -131,10 +137,12 @@ def test_building_every_scorer_imports_no_model_library() -> None:
     program = (
         "import sys\n"
         "from tamis.filters.registry import SCORERS, build_scorer\n"
-        "for kind in sorted(set(SCORERS) - {'import', 'clip'}):\n"
-        "    build_scorer(kind, {})\n"
-        "build_scorer('clip', {'weights': 'embedded'})\n"
-        "print(sorted({'torch', 'open_clip', 'onnxruntime', 'rapidocr', 'transformers'} & set(sys.modules)))\n"
+        "needed = {'clip': {'weights': 'embedded'}, 'convert': {'script': 'simplified'},\n"
+        "          'import': {'path': '', 'columns': []}, 'rules': {'profile': 'fineweb'}, 'words': {'path': ''}}\n"
+        "for kind in SCORERS:\n"
+        "    build_scorer(kind, needed.get(kind, {}))\n"
+        "models = {'torch', 'open_clip', 'onnxruntime', 'rapidocr', 'transformers', 'pycld2', 'opencc', 'ahocorasick_rs'}\n"
+        "print(sorted(models & set(sys.modules)))\n"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout == "[]\n"
