@@ -22,7 +22,7 @@ def test_scripts_are_converted_by_phrases() -> None:
 
 
 def test_width_changes_letters_digits_and_spaces_and_no_punctuation() -> None:
-    assert narrowed("Ａｚ０９\u3000：，！？……「」ｶ") == "Az09 ：，！？……「」ｶ"
+    assert narrowed("Ａｚ０９\u3000：，！？……「」～［ｶ") == "Az09 ：，！？……「」～［ｶ"
     assert converted(Convert("keep", width=True), "ＡＢ繁體") == {"text": "AB繁體", "changed": 2}
     assert converted(Convert("simplified", width=True), "Ａ體") == {"text": "A体", "changed": 2}
 

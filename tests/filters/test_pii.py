@@ -90,6 +90,7 @@ def test_what_only_looks_like_it_is_left(text: str) -> None:
 
 
 def test_check_digits_refuse_most_random_numbers() -> None:
+    assert all(is_id_card(id_card(f"44010619900307{order}")) for order in range(100, 200))
     assert sum(is_id_card(f"44010619900307123{digit}") for digit in "0123456789X") == 1
     assert sum(is_bank_card(f"622202123456789012{digit}") for digit in range(10)) == 1
     assert not is_bank_card("4" * 18)
@@ -129,6 +130,10 @@ def test_finds_never_overlap_and_masking_leaves_the_rest(text: str) -> None:
     for one in finds:
         rest = rest.replace(f"<{one.kind}>", text[one.start : one.end], 1)
     assert rest == text
+
+
+def test_finds_may_touch() -> None:
+    assert [(one.start, one.end) for one in find("vx:abcdef(0755) 8234567")] == [(3, 9), (9, 23)]
 
 
 def test_masking_puts_kinds_in_place() -> None:
