@@ -11,10 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tamis.corpora.metering import PHASES
 from tamis.filters.registry import build_scorer
+from tamis.jobs.metrics import FAMILIES
 from tamis.pipelines.recipe import load_yaml, parse_recipe
 
-PAGES = ("recipes", "deciding", "adopting", "scorers")
+PAGES = ("recipes", "deciding", "adopting", "scorers", "watching")
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +74,14 @@ def test_pages_link_to_files_that_are_there(root: Path, files: list[str]) -> Non
     for page in (name for name in files if name.endswith(".md")):
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (root / page).read_text(encoding="utf-8")):
             assert ((root / page).parent / target).exists(), f"{page} links to {target}"
+
+
+def test_the_page_on_watching_lists_every_metric_and_phase(root: Path) -> None:
+    page = (root / "docs" / "watching.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"`(tamis_\w+)`", page)) == set(FAMILIES)
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) - set(FAMILIES) == set(PHASES)
+    [scraping] = [load_yaml(block) for block in _blocks(root / "docs" / "watching.md", "yaml")]
+    assert scraping["scrape_configs"][0]["static_configs"] == [{"targets": ["127.0.0.1:9100"]}]
 
 
 def test_the_page_on_scorers_lists_every_column(root: Path) -> None:
