@@ -2,7 +2,14 @@
 
 A file appears under its final name complete or not at all. Local: spool in ``.spool/`` beside the data, fsync, rename,
 fsync the folder. Object stores: spool on local disk, then one PUT or multipart upload, which an exception aborts.
-Nothing is renamed on object stores, no listing is cached, and a reader never sees half a file.
+Nothing is renamed on object stores, no listing is cached, and a reader never sees half a file. Uploads carry the client
+library's checksum, so a server refuses what arrives otherwise than it was sent.
+
+What is offered where:
+    this machine       all of it
+    S3 (and alike)     all of it; no renames, no folders
+    other object stores (GCS, Azure)   all but ``replace_if``
+    HDFS, SFTP, SMB    no ``replace_if``, and a file is seen while it is being written
 
 Price: one extra local copy on object stores; an fsync a file locally.
 """
@@ -10,6 +17,7 @@ Price: one extra local copy on object stores; an fsync a file locally.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import platform
@@ -18,16 +26,22 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
-import fsspec
+from . import s3
+from .errors import ConfigError
+from .filesystems import filesystem, is_local, is_s3, reaching
+from .lines import GatheredLines
+from .ranges import RangeReader, open_file
+from .write_behind import WriteBehind
 
-from .errors import ConfigError, ShardError
+__all__ = ["SPOOL", "RangeReader", "Store", "WriteBehind"]
 
 SPOOL = ".spool"
-WRITE_BEHIND_BYTES = 64 << 20
+REQUESTS_AT_ONCE = 16
+"""How many far files are asked for at a time where many are read."""
+
 _SPOOLED = re.compile(r"(?P<node>.+)-(?P<pid>\d+)-[0-9a-f]+")
 
 
@@ -38,18 +52,21 @@ class Store:
         """Open ``root``, a local folder or any fsspec URL.
 
         Raises:
-            ConfigError: the protocol is unknown or its package is missing.
+            ConfigError: the protocol is unknown or its package is missing, or the URL holds a password.
         """
-        try:
-            fs, path = fsspec.core.url_to_fs(root, use_listings_cache=False)
-        except (ImportError, ValueError) as error:
-            raise ConfigError(
-                f"cannot open {root!r} ({error}); use a folder or an fsspec URL like s3://bucket/x"
-            ) from error
         self.root = root
-        self.fs = fs
-        self.local: Path | None = Path(path) if isinstance(fs, fsspec.implementations.local.LocalFileSystem) else None
-        self._base = str(path).rstrip("/")
+        self._fs, path = filesystem(root)
+        self._pid = os.getpid()
+        self.local: Path | None = Path(path) if is_local(self._fs) else None
+        self._base = path.rstrip("/")
+        self._lines = None if self.local is not None else GatheredLines(root)
+
+    @property
+    def fs(self) -> Any:
+        """The file system; a forked process opens its own, since clients are not to be shared."""
+        if self._pid != os.getpid():
+            self._fs, self._pid = filesystem(self.root)[0], os.getpid()
+        return self._fs
 
     def __getstate__(self) -> dict[str, Any]:
         return {"root": self.root}
@@ -65,17 +82,29 @@ class Store:
         """The path as any process can open it: absolute when local, else with its protocol."""
         return self.full(path) if self.local is not None else str(self.fs.unstrip_protocol(self.full(path)))
 
+    @property
+    def conditional(self) -> bool:
+        """Whether ``replace_if`` is offered here."""
+        return self.local is not None or is_s3(self.fs)
+
     def check_writable(self) -> None:
-        """Create the root and prove that it takes files.
+        """Create the root and prove that it takes files; a bucket must be there.
 
         Raises:
             ConfigError: it does not.
         """
         try:
-            self.fs.makedirs(self._base, exist_ok=True)
             if self.local is not None:
+                self.local.mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryFile(dir=self.local):
                     pass
+                return
+            with reaching(self.root):
+                if not is_s3(self.fs):
+                    self.fs.makedirs(self._base, exist_ok=True)
+                proof = self.full(f"{SPOOL}/{platform.node()}-{os.getpid()}-{secrets.token_hex(8)}")
+                self.fs.pipe_file(proof, b"")
+                self.fs.rm_file(proof)
         except OSError as error:
             raise ConfigError(
                 f"cannot write to {self.root!r}: {error.strerror or error}; choose a folder that this user may write"
@@ -83,27 +112,32 @@ class Store:
 
     def exists(self, path: str) -> bool:
         """Whether ``path`` is there."""
-        return bool(self.fs.exists(self.full(path)))
+        with reaching(self.root):
+            return bool(self.fs.exists(self.full(path)))
 
     def names(self, folder: str) -> list[str]:
         """The sorted names of the files directly in ``folder``; empty when there is none."""
-        try:
-            entries = self.fs.ls(self.full(folder), detail=True)
-        except FileNotFoundError:
-            return []
-        return sorted(entry["name"].rsplit("/", 1)[-1] for entry in entries if entry["type"] == "file")
+        return self._listed(folder, "file")
 
     def folders(self, folder: str) -> list[str]:
         """The sorted names of the folders directly in ``folder``."""
+        return self._listed(folder, "directory")
+
+    def _listed(self, folder: str, kind: str) -> list[str]:
+        full = self.full(folder)
         try:
-            entries = self.fs.ls(self.full(folder), detail=True)
+            with reaching(self.root):
+                entries = self.fs.ls(full, detail=True)
         except FileNotFoundError:
             return []
-        return sorted(entry["name"].rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry["type"] == "directory")
+        found = (entry["name"].rstrip("/") for entry in entries if entry["type"] == kind)
+        # object stores may hold an empty object named like the folder
+        return sorted(name.rsplit("/", 1)[-1] for name in found if name.strip("/") != full.strip("/"))
 
     def read(self, path: str) -> bytes:
         """All bytes of a file."""
-        return bytes(self.fs.cat_file(self.full(path)))
+        with reaching(self.root):
+            return bytes(self.fs.cat_file(self.full(path)))
 
     def read_json(self, path: str) -> Any:
         """A JSON file's value."""
@@ -111,9 +145,12 @@ class Store:
 
     def open(self, path: str) -> IO[bytes]:
         """A seekable reader."""
-        if self.local is not None:
-            return (self.local / path).open("rb")
-        return self.fs.open(self.full(path), "rb", cache_type="readahead")  # type: ignore[no-any-return]
+        return (self.local / path).open("rb") if self.local is not None else open_file(self.url(path))
+
+    @property
+    def requests_at_once(self) -> int:
+        """How many files to ask for at a time where many are read; see ``ranges.each``."""
+        return 1 if self.local is not None else REQUESTS_AT_ONCE
 
     @contextlib.contextmanager
     def commit(self, path: str | Callable[[], str]) -> Iterator[IO[bytes]]:
@@ -123,7 +160,7 @@ class Store:
         """
         with self._spooled() as (spool, file):
             yield file
-            _flush(file)
+            self._flush(file)
             self._publish(spool, path if isinstance(path, str) else path())
 
     @contextlib.contextmanager
@@ -150,7 +187,10 @@ class Store:
 
     def _publish(self, spool: Path, path: str) -> None:
         if self.local is None:
-            self.fs.put_file(str(spool), self.full(path))
+            with reaching(self.root):
+                s3.upload(self.fs, spool, self.full(path)) if is_s3(self.fs) else self.fs.put_file(
+                    spool, self.full(path)
+                )
             return
         target = self.local / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -170,18 +210,13 @@ class Store:
     def put_if_absent(self, path: str, data: bytes) -> bool:
         """Write ``data`` unless ``path`` exists; whether it was written. Atomic against other writers."""
         if self.local is None:
-            try:
-                self.fs.pipe_file(self.full(path), data, mode="create")
-            except OSError:  # not every server answers "it exists" in the words that become FileExistsError
-                if self.exists(path):
-                    return False
-                raise
-            return True
+            with reaching(self.root):
+                return self._create(path, data)
         target = self.local / path
         target.parent.mkdir(parents=True, exist_ok=True)
         with self._spooled() as (spool, file):
             file.write(data)
-            _flush(file)
+            self._flush(file)
             try:
                 os.link(spool, target)  # unlike rename, fails when the name is taken
             except FileExistsError:
@@ -189,20 +224,56 @@ class Store:
         _sync_folder(target.parent)
         return True
 
-    def append_line(self, path: str, line: str) -> None:
-        """Append one line to a log file; local stores only append, object stores get a file a line elsewhere."""
+    def _create(self, path: str, data: bytes) -> bool:
+        if is_s3(self.fs):
+            return s3.put_if_absent(self.fs, self.full(path), data)
+        try:
+            self.fs.pipe_file(self.full(path), data, mode="create")
+        except OSError:  # not every server answers "it exists" in the words that become FileExistsError
+            if self.exists(path):
+                return False
+            raise
+        return True
+
+    def replace_if(self, path: str, expected: bytes, data: bytes) -> bool:
+        """Write ``data`` where ``path`` holds ``expected``; whether it was written. Atomic against others who call this.
+
+        Raises:
+            ConfigError: the file system has no conditional writes (see ``conditional``).
+        """
+        if not self.conditional:
+            raise ConfigError(f"{self.root!r}: only this machine's folders and S3 replace a file on a condition")
         if self.local is None:
-            name = f"{path}.d/{platform.node()}-{os.getpid()}-{secrets.token_hex(8)}"
-            self.fs.pipe_file(self.full(name), line.encode("utf-8", "backslashreplace"))
-            return
+            with reaching(self.root):
+                return s3.replace_if(self.fs, self.full(path), expected, data)
         target = self.local / path
+        with _locked(target.parent):
+            if not target.is_file() or target.read_bytes() != expected:
+                return False
+            self.put_atomic(path, data)
+        return True
+
+    def append_line(self, path: str, line: str) -> None:
+        """Append one line to a log; on object stores it waits a few seconds for others, or for ``flush_lines``."""
+        if self._lines is not None:
+            self._lines.append(path, line)
+            return
+        target = Path(self.full(path))
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(line + "\n")
 
+    def flush_lines(self) -> None:
+        """Write the lines that wait; whoever appends ends with this."""
+        if self._lines is not None:
+            self._lines.flush()
+
     def sweep(self) -> None:
-        """Remove what killed processes of this machine left in the spool."""
+        """Remove what killed processes left: spools of this machine's, uploads to S3 that are a day old."""
         if self.local is None:
+            with reaching(self.root), contextlib.suppress(OSError):  # not every user may list uploads
+                if is_s3(self.fs):
+                    s3.abort_given_up_uploads(self.fs, self._base)
             return
         with contextlib.suppress(FileNotFoundError):  # nothing was written, or another run swept it
             for leftover in (self.local / SPOOL).iterdir():
@@ -214,106 +285,37 @@ class Store:
 
     def remove(self, path: str) -> None:
         """Remove a file, if it is there."""
-        if self.exists(path):
+        with reaching(self.root), contextlib.suppress(FileNotFoundError):
             self.fs.rm_file(self.full(path))
 
     def remove_tree(self, path: str) -> None:
         """Remove a folder and all in it."""
         if self.local is not None:
             shutil.rmtree(self.local / path, ignore_errors=True)
-        elif self.fs.exists(self.full(path)):
-            self.fs.rm(self.full(path), recursive=True)
+            return
+        with reaching(self.root):
+            if is_s3(self.fs):
+                s3.remove_tree(self.fs, self.full(path))
+            elif self.fs.exists(self.full(path)):
+                self.fs.rm(self.full(path), recursive=True)
+
+    def _flush(self, file: IO[bytes]) -> None:
+        """Have all of a spool on disk, where it is to stay there."""
+        file.flush()
+        if self.local is not None:
+            os.fsync(file.fileno())
 
 
-class WriteBehind:
-    """Has the disk write what has come so far while more is made, so that the sync of a commit finds little to do."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        """Write to ``file``, a real one."""
-        self._file = file
-        self._ahead = 0
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="write-behind")
-        self._pending: Future[None] | None = None
-
-    def write(self, data: bytes | memoryview) -> int:
-        """Write; from time to time the disk is asked to follow."""
-        self._ahead += len(data)
-        if self._ahead >= WRITE_BEHIND_BYTES and (self._pending is None or self._pending.done()):
-            self._check()
-            self._file.flush()
-            self._pending, self._ahead = self._pool.submit(os.fdatasync, self._file.fileno()), 0
-        return self._file.write(data)
-
-    def __enter__(self) -> WriteBehind:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown()
-        self._check()
-
-    def _check(self) -> None:
-        """Raise what the disk said: it says so once, and the sync of the commit would hear nothing of it."""
-        if self._pending is not None:
-            self._pending.result()
-
-
-class RangeReader:
-    """Reads byte ranges of one file: ``pread`` locally, range requests elsewhere."""
-
-    def __init__(self, url: str) -> None:
-        """Open ``url`` (a path or an fsspec URL)."""
-        self._fs, self._path = fsspec.core.url_to_fs(url)
-        local = isinstance(self._fs, fsspec.implementations.local.LocalFileSystem)
-        self._file: int | None = os.open(self._path, os.O_RDONLY) if local else None
-
-    def read(self, offset: int, size: int) -> bytes:
-        """Exactly ``size`` bytes from ``offset``.
-
-        Raises:
-            ShardError: the file is shorter than that.
-        """
-        if self._file is None:
-            data = bytes(self._fs.cat_file(self._path, start=offset, end=offset + size))
-        else:
-            data = os.pread(self._file, size, offset)
-            while 0 < len(data) < size:  # a single pread gives at most 2 GiB
-                more = os.pread(self._file, size - len(data), offset + len(data))
-                if not more:
-                    break
-                data += more
-        if len(data) != size:
-            raise ShardError(
-                f"{self._path}: found {len(data)} of {size} bytes at offset {offset}; the file is shorter than its index "
-                "says: restore it, or remove its index to have it made again"
-            )
-        return data
-
-    def read_into(self, buffer: memoryview, offset: int) -> None:
-        """Fill ``buffer`` from ``offset``; no new memory for local files.
-
-        Raises:
-            ShardError: the file is shorter than that.
-        """
-        filled = os.preadv(self._file, [buffer], offset) if self._file is not None else 0
-        if filled < len(buffer):
-            buffer[filled:] = self.read(offset + filled, len(buffer) - filled)
-
-    def close(self) -> None:
-        """Release the file."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
-
-    def __enter__(self) -> RangeReader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def _flush(file: IO[bytes]) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Alone among the processes of all machines that see this folder, as far as its file system has locks."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _sync_folder(folder: Path) -> None:

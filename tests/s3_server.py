@@ -6,7 +6,7 @@ A test asks for the fixture ``s3``; the server is started once a session, at the
         store = Store(s3.url("corpus"))      # s3://<the test's own bucket>/corpus; workers find it, too
         s3.files("corpus")                   # {path below the prefix: bytes}, read past all of our code
         s3.dangling_uploads()                # keys of multipart uploads that were begun and neither ended nor aborted
-        s3.endpoint                          # http://127.0.0.1:<port>, to put a proxy before it
+        with s3.behind(proxy): ...           # this process and its children reach the server at another endpoint
 
 While the test runs the environment holds the endpoint and credentials (``AWS_ENDPOINT_URL``, ``AWS_ACCESS_KEY_ID`` ...),
 so every process that it starts finds the server, and nothing of the user's own configuration is looked at. A process that
@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-import s3fs
+from s3fs import S3FileSystem
 
 _BUCKETS = itertools.count()
 _SIGNED = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request"
@@ -79,6 +79,17 @@ class S3:
         """Put an object past all of our code."""
         self.ask("PUT", urllib.parse.quote(path), data)
 
+    @contextmanager
+    def behind(self, proxy: str) -> Iterator[None]:
+        """Have this process and its children reach the server through ``proxy``, an endpoint before ``self.endpoint``."""
+        S3FileSystem.clear_instance_cache()  # a client knows the environment of its making
+        os.environ["AWS_ENDPOINT_URL"] = proxy
+        try:
+            yield
+        finally:
+            os.environ["AWS_ENDPOINT_URL"] = self.endpoint
+            S3FileSystem.clear_instance_cache()
+
     def ask(self, method: str, path: str = "", body: bytes | None = None) -> bytes:
         """Send one plain request about the bucket; the answer's body."""
         where = urllib.parse.urlsplit(self.endpoint).netloc
@@ -107,7 +118,8 @@ class S3:
 @contextmanager
 def running_server() -> Iterator[str]:
     """A server process; its endpoint."""
-    with subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, text=True) as server:
+    environ = {**os.environ, "MOTO_S3_DEFAULT_MAX_KEYS": "100"}  # long listings are short, and have pages all the same
+    with subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, text=True, env=environ) as server:
         assert server.stdout is not None
         try:
             endpoint = server.stdout.readline().strip()
@@ -125,17 +137,15 @@ def s3_endpoint() -> Iterator[str]:
 
 
 @pytest.fixture
-def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
+def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> S3:
     """A new bucket on the session's server, which this process and its children find by their environment."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "FSSPEC_S3"))]:
         monkeypatch.delenv(name)
     for name, value in environment(s3_endpoint).items():
         monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()  # cached clients know the environment of their making
     made = S3(s3_endpoint, f"bucket-{next(_BUCKETS)}")
     made.ask("PUT")
-    yield made
-    s3fs.S3FileSystem.clear_instance_cache()
+    return made
 
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]

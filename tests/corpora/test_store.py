@@ -19,19 +19,19 @@ from typing import IO, Any
 import fsspec
 import pytest
 
-from tamis.corpora import store as store_module
+from tamis.corpora import write_behind
 from tamis.corpora.errors import ConfigError, ShardError
 from tamis.corpora.store import SPOOL, RangeReader, Store, WriteBehind
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["local", "memory", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    """A store of either kind; object stores spool under ``tmp_path / "spools"``."""
+    """A store of each kind; object stores spool under ``tmp_path / "spools"``."""
     (tmp_path / "spools").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "spools"))
-    yield Store(str(tmp_path / "data") if request.param == "local" else f"memory://{tmp_path.name}")
-    if request.param == "memory":
-        fsspec.filesystem("memory").store.clear()
+    roots = {"local": str(tmp_path / "data"), "memory": f"memory://{tmp_path.name}"}
+    yield Store(request.getfixturevalue("s3").url("data") if request.param == "s3" else roots[request.param])
+    fsspec.filesystem("memory").store.clear()
 
 
 def leftovers(store: Store, tmp_path: Path) -> list[str]:
@@ -182,19 +182,56 @@ def test_writers_are_not_disturbed_by_sweeps(tmp_path: Path) -> None:
     assert len(store.names("")) == 50
 
 
-def test_of_racing_writers_exactly_one_claims_a_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["local", "s3"])
+def test_of_racing_writers_exactly_one_claims_a_name(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    root = str(tmp_path) if kind == "local" else request.getfixturevalue("s3").url("race")
     ready = threading.Barrier(6)
 
     def claim(number: int) -> bool:
-        store = Store(str(tmp_path))
+        store = Store(root)
         ready.wait()
         return store.put_if_absent("claim.json", str(number).encode() * 1000)
 
     with ThreadPoolExecutor(6) as racers:
         claims = list(racers.map(claim, range(6)))
-    assert (tmp_path / "claim.json").read_bytes() == str(claims.index(True)).encode() * 1000
+    assert Store(root).read("claim.json") == str(claims.index(True)).encode() * 1000
     assert claims.count(True) == 1
-    assert list((tmp_path / SPOOL).iterdir()) == []
+    assert kind == "s3" or list((tmp_path / SPOOL).iterdir()) == []
+
+
+def test_a_file_is_replaced_only_where_it_holds_what_was_expected(store: Store, tmp_path: Path) -> None:
+    store.put_atomic("a/claim", b"first")
+    if not store.conditional:
+        with pytest.raises(ConfigError, match="only this machine's folders and S3"):
+            store.replace_if("a/claim", b"first", b"second")
+        return
+    assert not store.replace_if("a/claim", b"other", b"second")
+    assert not store.replace_if("a/none", b"", b"second")
+    assert store.read("a/claim") == b"first"
+    assert store.replace_if("a/claim", b"first", b"second")
+    assert store.read("a/claim") == b"second"
+    assert not store.replace_if("a/claim", b"first", b"third")
+    assert (store.names("a"), leftovers(store, tmp_path)) == (["claim"], [])
+
+
+@pytest.mark.parametrize("kind", ["local", "s3"])
+def test_of_racing_replacers_each_step_has_exactly_one(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    root = str(tmp_path) if kind == "local" else request.getfixturevalue("s3").url("race")
+    Store(root).put_atomic("count", b"0")
+
+    def add(rounds: int) -> None:
+        store = Store(root)
+        for _ in range(rounds):
+            while True:
+                now = store.read("count")
+                if store.replace_if("count", now, str(int(now) + 1).encode()):
+                    break
+
+    with ThreadPoolExecutor(4) as racers:
+        list(racers.map(add, [5] * 4))
+    assert Store(root).read("count") == b"20"
 
 
 def test_put_if_absent_writes_once(store: Store, tmp_path: Path) -> None:
@@ -249,17 +286,6 @@ def test_log_lines_are_appended_and_survive_any_text(tmp_path: Path) -> None:
     for line in ("one", "zwei 图 \udcff"):
         store.append_line("logs/x.jsonl", line)
     assert (tmp_path / "logs/x.jsonl").read_text("utf-8") == "one\nzwei 图 \\udcff\n"
-
-
-def test_on_an_object_store_no_log_line_replaces_another() -> None:
-    store = Store("memory://logs")
-    for line in ("one", "two", "two"):
-        store.append_line("logs/x.jsonl", line)
-    assert sorted(store.read(f"logs/x.jsonl.d/{name}") for name in store.names("logs/x.jsonl.d")) == [
-        b"one",
-        b"two",
-        b"two",
-    ]
 
 
 def test_listings_name_files_and_folders_apart(store: Store) -> None:
@@ -332,7 +358,7 @@ def test_an_unknown_protocol_is_refused(root: str) -> None:
 def test_writing_behind_gives_the_same_file_and_tells_of_a_failing_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "WRITE_BEHIND_BYTES", 10)
+    monkeypatch.setattr(write_behind, "WRITE_BEHIND_BYTES", 10)
     with (tmp_path / "file").open("wb") as file, WriteBehind(file) as behind:
         for number in range(50):
             behind.write(bytes([number]) * 7)

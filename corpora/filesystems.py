@@ -1,0 +1,105 @@
+"""Opening file systems: a local folder, or any fsspec URL, always in one way.
+
+Listings are never cached, since other machines write too. Endpoints and credentials come from the environment and
+fsspec's own configuration (``AWS_ENDPOINT_URL``, ``AWS_PROFILE``, ``FSSPEC_S3_...``), so that no recipe and no log holds
+them; a URL with a password in it is refused. What a client library raises beyond ``OSError`` is told as an error of ours.
+
+Price: one client a process and file system; S3's takes half a second to import.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import fsspec
+
+from .errors import ConfigError, ShardError
+
+_PASSWORD = re.compile(r"(?P<protocol>[\w+.-]+)://[^/@]*:[^/@]*@")
+_S3_PROTOCOLS = ("s3://", "s3a://")
+
+S3_CONFIG: dict[str, Any] = {
+    "connect_timeout": 10,
+    "read_timeout": 60,
+    "retries": {"mode": "standard", "total_max_attempts": 6},
+    "max_pool_connections": 64,
+}
+"""How long botocore waits, and how often it asks again (on 5xx, SlowDown, resets and time-outs, after
+``rand(0, 1) * 2 ** attempt`` seconds); ``FSSPEC_S3='{"config_kwargs": {...}}'`` says otherwise."""
+
+S3_TURNS = 3
+"""How often s3fs in turn begins anew when a connection fails for good or a body breaks off."""
+
+
+def filesystem(url: str) -> tuple[Any, str]:
+    """The file system of a local path or URL, and the path on it.
+
+    Raises:
+        ConfigError: the protocol is unknown, its package is missing, or the URL holds a password.
+    """
+    if found := _PASSWORD.match(url):
+        raise ConfigError(
+            f"a {found['protocol']}:// URL holds a password (or a key and its secret): take it out, and give credentials "
+            "by the environment or fsspec's configuration, where no recipe and no log shows them"
+        )
+    options: dict[str, Any] = {"use_listings_cache": False}
+    if url.startswith(_S3_PROTOCOLS):
+        told = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
+        options |= {"config_kwargs": {**S3_CONFIG, **told}, "max_concurrency": 1}  # more would ask for each file's size
+    try:
+        fs, path = fsspec.core.url_to_fs(url, **options)
+    except (ImportError, ValueError) as error:
+        raise ConfigError(
+            f"cannot open {url!r} ({error}); use a folder or an fsspec URL like s3://bucket/x{_extra(url)}"
+        ) from error
+    if is_s3(fs):
+        fs.retries = S3_TURNS
+    return fs, str(path)
+
+
+def is_s3(fs: Any) -> bool:
+    """Whether a file system is S3, or speaks its language."""
+    return "s3" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
+
+
+def is_local(fs: Any) -> bool:
+    """Whether a file system is this machine's."""
+    return isinstance(fs, fsspec.implementations.local.LocalFileSystem)
+
+
+@contextmanager
+def reaching(url: str) -> Iterator[None]:
+    """What a client library raises inside, told as ours: refused access, and servers that do not answer.
+
+    Raises:
+        ConfigError: there are no credentials, or they do not suffice.
+        ShardError: the server was not reached, however often it was asked.
+    """
+    try:
+        yield
+    except PermissionError as error:
+        raise ConfigError(
+            f"{url}: access refused ({error}); check the credentials in the environment, and that they may list, read, "
+            "write and delete there"
+        ) from error
+    except _library_errors() as error:
+        told = f"{url}: {error}"
+        if "redentials" in type(error).__name__ or "Profile" in type(error).__name__:
+            raise ConfigError(f"{told}; give credentials by the environment, such as AWS_PROFILE") from error
+        raise ShardError(
+            f"{told}; the server was asked again and again: see whether it is up, then run again"
+        ) from error
+
+
+def _library_errors() -> tuple[type[Exception], ...]:
+    """What botocore raises that is no ``OSError``; nothing where it was never imported."""
+    module = sys.modules.get("botocore.exceptions")
+    return (module.BotoCoreError, module.HTTPClientError) if module else ()
+
+
+def _extra(url: str) -> str:
+    return "; pip install 'tamis[s3]'" if url.startswith(_S3_PROTOCOLS) else ""
