@@ -104,6 +104,7 @@ class Log:
     def end(self, error: str | None = None) -> None:
         """The stage is over."""
         self._write("end", {"error": error})
+        self.store.flush_lines()
 
     def _write(self, event: str, told: Mapping[str, Any]) -> dict[str, Any]:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
