@@ -34,6 +34,8 @@ FIELDS: tuple[tuple[str, pa.DataType], ...] = (
     ("max_side", pa.int32()),
     ("aspect", pa.float32()),
     ("format", pa.string()),
+    ("original_width", pa.int32()),
+    ("original_height", pa.int32()),
     ("bytes", pa.int64()),
     ("image_sha256", pa.string()),
     ("image_name", pa.string()),
@@ -49,7 +51,8 @@ FIELDS: tuple[tuple[str, pa.DataType], ...] = (
     ("removed", pa.bool_()),
 )
 """Index columns and their types. ``*_offset`` is where a member's data begins; ``sample_offset``..``sample_end`` is the
-block-aligned range of all members of the record. ``width`` and ``height`` are upright (EXIF orientation applied)."""
+block-aligned range of all members of the record. ``width`` and ``height`` are upright (EXIF orientation applied), and
+those of the stored image; ``original_*`` and ``image_sha256`` are of the image that was fetched, before any resizing."""
 
 
 @dataclass(frozen=True)

@@ -69,13 +69,14 @@ def slots_schema(source: pa.Schema) -> pa.Schema:
     return pa.schema(fixed + [(SOURCE_PREFIX + f.name, f.type) for f in source])
 
 
-def make_plan(store: Store, source: ListSource, samples: int, seed: int) -> Plan:
-    """Plan the list, or take the plan that is there.
+def make_plan(store: Store, source: ListSource, samples: int, seed: int, kept: str = "") -> Plan:
+    """Plan the list, or take the plan that is there; ``kept`` says in what form images are kept, where not as they come.
 
     Raises:
-        ConfigError: the folder's plan was made from another list, seed or shard size.
+        ConfigError: the folder's plan was made from another list, seed or shard size, or for another form.
     """
-    made_from = hashlib.sha256(f"{source.fingerprint()}|{samples}|{seed}".encode()).hexdigest()
+    told = f"{source.fingerprint()}|{samples}|{seed}" + (f"|{kept}" if kept else "")
+    made_from = hashlib.sha256(told.encode()).hexdigest()
     if store.exists(PLAN):
         return _check(Plan(**store.read_json(PLAN)), made_from, store)
     schema = source.schema()
@@ -121,8 +122,9 @@ def read_slots(store: Store, shard: str) -> list[dict[str, Any]]:
 def _check(plan: Plan, made_from: str, store: Store) -> Plan:
     if plan.fingerprint != made_from:
         raise ConfigError(
-            f"{store.root!r} was planned from another list, seed or shard size (fingerprint {plan.fingerprint[:8]}, "
-            f"this recipe gives {made_from[:8]}): name another folder under `corpus:`, or restore the old list"
+            f"{store.root!r} was planned from another list, seed or shard size, or with another `resize:` (fingerprint "
+            f"{plan.fingerprint[:8]}, this recipe gives {made_from[:8]}): name another folder under `corpus:`, or restore the "
+            "old ones"
         )
     return plan
 

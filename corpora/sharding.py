@@ -50,9 +50,12 @@ _NOBODY = OptOuts()
 
 @dataclass(frozen=True)
 class _Body:
+    """A spooled image; size and hash of the original are those before resizing."""
+
     offset: int
     size: int
     header: ImageHeader
+    original: ImageHeader
     sha256: str
 
 
@@ -83,12 +86,12 @@ class OpenShard:
         """Whether every slot is terminal."""
         return len(self._ledger) == len(self._slots)
 
-    def take(self, fetched: Fetched, slot: int) -> None:
-        """Record what became of a slot; an image's bytes go to the spool."""
+    def take(self, fetched: Fetched, slot: int, resized: bytes | DataError | None = None) -> None:
+        """Record what became of a slot; an image's bytes go to the spool, those that it was ``resized`` to or its own."""
         reason = fetched.reason
         if fetched.body is not None:
             try:
-                self._bodies[slot] = self._keep(fetched.body)
+                self._bodies[slot] = self._keep(fetched.body, resized)
             except DataError as error:
                 reason = error.reason
         self._ledger[slot] = {
@@ -106,17 +109,20 @@ class OpenShard:
             "supersedes": self._slots[slot].get("supersedes"),
         }
 
-    def _keep(self, body: bytes) -> _Body:
+    def _keep(self, body: bytes, resized: bytes | DataError | None) -> _Body:
         """Look at what came, and spool it if it is an image that nobody has opted out."""
-        header = inspect(body)
+        original = inspect(body)
         sha256 = hashlib.sha256(body).hexdigest()
         if self._opt_outs.names_image(sha256):
             raise DataError("opted_out", f"the list of opt-outs names the image {sha256}")
+        if isinstance(resized, DataError):
+            raise resized
+        kept, header = (body, original) if resized is None else (resized, inspect(resized))
         offset = self._spooled
         self._spool.seek(offset)
-        self._spool.write(body)
-        self._spooled += len(body)
-        return _Body(offset, len(body), header, sha256)
+        self._spool.write(kept)
+        self._spooled += len(kept)
+        return _Body(offset, len(kept), header, original, sha256)
 
     def close(self) -> dict[str, Any]:
         """Write tar, ledger and index; how the slots ended, and the bytes ``written`` to the tar."""
@@ -143,7 +149,7 @@ class OpenShard:
         image = self._spool.read(body.size)
         source = {name: value for name, value in planned.items() if name.startswith(SOURCE_PREFIX)}
         described = describe(
-            planned["uid"], planned["url"], planned["captions"] or [], body.header, body.sha256, source
+            planned["uid"], planned["url"], planned["captions"] or [], body.header, body.sha256, source, body.original
         )
         return add_sample(tar, described, image, record)
 
@@ -170,10 +176,17 @@ def account(ledger: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def describe(
-    uid: str, url: str, captions: Sequence[str], header: ImageHeader, sha256: str, source: Mapping[str, Any]
+    uid: str,
+    url: str,
+    captions: Sequence[str],
+    header: ImageHeader,
+    sha256: str,
+    source: Mapping[str, Any],
+    original: ImageHeader | None = None,
 ) -> dict[str, Any]:
-    """The index columns of a pair that do not depend on where it stands."""
+    """The index columns of a pair that do not depend on where it stands; ``original`` is what it was before resizing."""
     width, height = header.upright
+    original_width, original_height = (original or header).upright
     return {
         "uid": uid,
         "key": uid,
@@ -188,6 +201,8 @@ def describe(
         "max_side": max(width, height),
         "aspect": max(width, height) / max(1, min(width, height)),
         "format": header.format,
+        "original_width": original_width,
+        "original_height": original_height,
         "image_sha256": sha256,
         "image_name": f"{uid}.{header.extension}",
         "repeat": 1,
@@ -209,8 +224,8 @@ def member_json(row: Mapping[str, Any]) -> bytes:
         "error_message": None,
         "width": row["width"],
         "height": row["height"],
-        "original_width": row["width"],
-        "original_height": row["height"],
+        "original_width": row["original_width"],
+        "original_height": row["original_height"],
         "format": row["format"],
         "sha256": row["image_sha256"],
     }

@@ -57,6 +57,17 @@ SourceBlock = Annotated[LaionBlock | ShardsBlock, Field(discriminator="kind")]
 KINDS: dict[str, type[Block]] = {"laion": LaionBlock, "shards": ShardsBlock}
 
 
+class ResizeBlock(Block):
+    """To what size images are brought before they are kept; see ``tamis.corpora.resizing``."""
+
+    side: Literal["longest", "shortest"] = "longest"
+    pixels: int = Field(512, ge=1, le=16_384)
+    only_if_bigger: bool = True
+    format: Literal["jpeg", "webp"] = "jpeg"
+    quality: int = Field(90, ge=1, le=100)
+    resampling: Literal["area", "bicubic"] = "area"
+
+
 class FetchBlock(Block):
     """How URLs are asked for."""
 
@@ -75,6 +86,7 @@ class FetchBlock(Block):
     max_crawl_delay_seconds: float = Field(10.0, ge=0)
     robots_tags: tuple[Literal["noai", "noimageai", "noindex", "noimageindex"], ...] = ("noai", "noimageai")
     tdm_reservation: bool = True
+    resize: ResizeBlock | None = None
     opt_out: str | None = None
     """A list of hosts, URL prefixes and image hashes that are not to be asked for or kept; a file or fsspec URL."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import tarfile
@@ -14,8 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tamis.corpora import sharding
+from tamis.corpora.errors import DataError
 from tamis.corpora.fetching import Fetched
 from tamis.corpora.index import digest_of, read_index
+from tamis.corpora.opt_outs import OptOuts
 from tamis.corpora.sharding import OpenShard, member_json
 from tamis.corpora.store import Store
 from tamis.corpora.tables import read_table
@@ -99,6 +102,35 @@ def test_the_order_of_the_responses_does_not_matter(order: list[int]) -> None:
     filled(one, order)
     filled(other, sorted(order))
     assert everything(one) == everything(other)
+
+
+def test_a_resized_image_keeps_the_name_and_size_of_its_original(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    shard = OpenShard(store, "00003", slots()[:4], SOURCE)
+    original, small = picture(1, 64, 48), picture(2, 32, 24, kind="WEBP")
+    took: list[bytes | DataError | None] = [small, DataError("decoder_crashed"), None, b"no image"]
+    for slot, resized in enumerate(took):
+        shard.take(Fetched(slot, "", original, None, 200, 1, 0.5, len(original), ""), slot, resized)
+    assert shard.close()["failed"] == {"decoder_crashed": 1, "not_an_image": 1}
+    resized_row, whole_row = read_index(store, "00003").table.to_pylist()
+    data = store.read(read_index(store, "00003").tar.url)
+    told = ("format", "width", "height", "min_side", "original_width", "original_height", "bytes")
+    assert [resized_row[name] for name in told] == ["webp", 32, 24, 24, 64, 48, len(small)]
+    assert [whole_row[name] for name in told] == ["jpeg", 64, 48, 48, 64, 48, len(original)]
+    assert {resized_row["image_sha256"], whole_row["image_sha256"]} == {hashlib.sha256(original).hexdigest()}
+    assert resized_row["image_name"] == f"{0:032x}.webp"
+    assert data[resized_row["image_offset"] :][: len(small)] == small
+    about = json.loads(data[resized_row["json_offset"] :][: resized_row["json_size"]])
+    assert [about[name] for name in told[:3]] == ["webp", 32, 24]
+    assert (about["original_width"], about["original_height"]) == (64, 48)
+    assert about["sha256"] == hashlib.sha256(original).hexdigest()
+
+
+def test_an_image_that_is_opted_out_is_not_kept_whatever_it_was_resized_to(tmp_path: Path) -> None:
+    opt_outs = OptOuts.parse([hashlib.sha256(picture(1)).hexdigest()])
+    shard = OpenShard(Store(str(tmp_path)), "00003", slots()[:1], SOURCE, opt_outs)
+    shard.take(Fetched(0, "", picture(1), None, 200, 1, 0.5, 9, ""), 0, picture(2))
+    assert shard.close()["failed"] == {"opted_out": 1}
 
 
 def test_every_slot_has_its_row_in_the_ledger(tmp_path: Path) -> None:

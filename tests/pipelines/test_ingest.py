@@ -16,15 +16,18 @@ from hypothesis import strategies as st
 from tamis.corpora.corpus import create
 from tamis.corpora.errors import ConfigError, FatalError, ShardError
 from tamis.corpora.fetching import Fetched, FetchSettings, Request
+from tamis.corpora.index import read_index
 from tamis.corpora.opt_outs import OptOuts
 from tamis.corpora.plan import make_plan, read_slots, shard_name
+from tamis.corpora.resizing import ResizeSettings, resize
 from tamis.corpora.robots import RobotsMemory
 from tamis.corpora.rounds import read_rounds
 from tamis.corpora.store import Store
 from tamis.corpora.tables import read_table
-from tamis.pipelines import ingest as ingesting
+from tamis.pipelines import filling
 from tamis.pipelines.explaining import explain
-from tamis.pipelines.ingest import FetchTask, blocks, fetch_settings, ingest, retry_failed, shards_of
+from tamis.pipelines.filling import FetchTask, blocks, shards_of
+from tamis.pipelines.ingest import fetch_settings, ingest, retry_failed
 from tamis.pipelines.job import Job
 from tamis.pipelines.summary import summarise
 
@@ -72,7 +75,7 @@ def task(folder: Path, monkeypatch: pytest.MonkeyPatch, web: Web) -> FetchTask:
     store, source = Store(str(folder)), Listed(10)
     create(store, "corpus", source.schema())
     make_plan(store, source, SAMPLES, seed=0)
-    monkeypatch.setattr(ingesting, "fetch", web.fetch)
+    monkeypatch.setattr(filling, "fetch", web.fetch)
     return FetchTask(store, source.schema(), FetchSettings())
 
 
@@ -142,7 +145,7 @@ def test_the_stage_fetches_a_list_and_then_has_nothing_to_do(tmp_path: Path, mon
         "engine": {"workers": 2},
     }
     web = Web()
-    monkeypatch.setattr(ingesting, "fetch", web.fetch)
+    monkeypatch.setattr(filling, "fetch", web.fetch)
     first = ingest(job_for(tmp_path, recipe))
     assert (first.done, first.before, first.poison) == (4, 0, ())
     assert len(web.asked) == len(set(web.asked)) == 10
@@ -175,7 +178,7 @@ def stormy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, obj
     folder.mkdir(exist_ok=True)
     (folder / "list.csv").write_text("URL,TEXT\n" + lines + ",no url\n")
     web = Weather(faults=faults())
-    monkeypatch.setattr(ingesting, "fetch", web.fetch)
+    monkeypatch.setattr(filling, "fetch", web.fetch)
     return {"source": {"kind": "laion", "path": "list.csv"}, "shards": {"samples": SAMPLES}}, web
 
 
@@ -237,6 +240,53 @@ def test_what_cannot_be_asked_for_again_is_told(tmp_path: Path, source: dict[str
         retry_failed(job_for(tmp_path, {"source": source}), ["soon"] if source["kind"] == "laion" else ["now"])
 
 
+def resized(folder: Path, monkeypatch: pytest.MonkeyPatch, block: dict[str, object], backwards: bool = True) -> Job:
+    """A corpus of ten pictures of 24 x 16 px, fetched with this ``resize`` block."""
+    lines = "".join(f"http://a.example/{number},caption {number}\n" for number in range(10))
+    folder.mkdir()
+    (folder / "list.csv").write_text("URL,TEXT\n" + lines)
+    monkeypatch.setattr(filling, "fetch", Web(backwards=backwards).fetch)
+    recipe = {
+        "source": {"kind": "laion", "path": "list.csv"},
+        "shards": {"samples": SAMPLES},
+        "fetch": {"resize": block},
+    }
+    job = job_for(folder, recipe)
+    assert ingest(job).poison == ()
+    return job
+
+
+def test_images_are_resized_as_the_recipe_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    block = {"side": "shortest", "pixels": 8, "quality": 80}
+    job = resized(tmp_path / "one", monkeypatch, block)
+    rows = [
+        (row, read_index(job.store, shard).tar.url)
+        for shard in job.corpus().shards()
+        for row in read_index(job.store, shard).table.to_pylist()
+    ]
+    assert len(rows) == 10
+    for row, tar in rows:
+        original = picture(int(row["url"].rsplit("/", 1)[1]))
+        expected = resize(original, ResizeSettings(**block))  # type: ignore[arg-type]
+        assert job.store.read(tar)[row["image_offset"] :][: row["image_size"]] == expected
+        assert (row["width"], row["height"], row["original_width"], row["original_height"]) == (12, 8, 24, 16)
+        assert row["image_sha256"] == hashlib.sha256(original).hexdigest()
+    again = resized(tmp_path / "two", monkeypatch, block, backwards=False)
+    assert shards(tmp_path / "one" / "corpus") == shards(tmp_path / "two" / "corpus")
+    changed = again.recipe.model_copy(update={"fetch": again.recipe.fetch.model_copy(update={"resize": None})})
+    with pytest.raises(ConfigError, match="another `resize:`"):
+        ingest(replace(again, recipe=changed))
+
+
+def test_images_that_are_small_enough_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_resize = resized(tmp_path / "one", monkeypatch, {"pixels": 24, "format": "webp"})
+    task(tmp_path / "two", monkeypatch, Web())("00000-00003")
+    for shard in with_resize.corpus().shards():
+        made, plain = (read_index(store, shard) for store in (with_resize.store, Store(str(tmp_path / "two"))))
+        assert made.table["format"].to_pylist() == plain.table["format"].to_pylist()
+        assert made.table["image_size"].to_pylist() == plain.table["image_size"].to_pylist()
+
+
 def test_budgets_are_divided_among_the_processes(tmp_path: Path) -> None:
     recipe = {"fetch": {"concurrency": 10, "per_host": 2, "user_agent": "x", "timeout_seconds": 5}}
     found = fetch_settings(job_for(tmp_path, recipe), 4)
@@ -281,7 +331,7 @@ def test_a_resolver_without_an_answer_is_told_before_anything_is_asked(
     lines = "".join(f"http://{number}.example.org/{number},caption\n" for number in range(9))
     (tmp_path / "list.csv").write_text("URL,TEXT\n" + lines)
     web = Web()
-    monkeypatch.setattr(ingesting, "fetch", web.fetch)
+    monkeypatch.setattr(filling, "fetch", web.fetch)
     recipe = {"source": {"kind": "laion", "path": "list.csv"}, "shards": {"samples": SAMPLES}}
     resolver["error"] = socket.EAI_AGAIN
     with pytest.raises(ConfigError, match=r"no host name can be looked up on .* and 2 others; check"):
@@ -303,5 +353,5 @@ def test_blocks_name_every_shard_once_and_no_other(numbers: set[int], size: int)
 
 
 def test_the_documented_example_holds() -> None:
-    assert doctest.testmod(ingesting).attempted > 0
-    assert doctest.testmod(ingesting).failed == 0
+    assert doctest.testmod(filling).attempted > 0
+    assert doctest.testmod(filling).failed == 0
