@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tamis.corpora import metering
 from tamis.corpora.metering import PHASES, Meter
 
 LAPS = st.lists(st.tuples(st.sampled_from(PHASES), st.integers(0, 10_000)))
@@ -17,7 +17,7 @@ LAPS = st.lists(st.tuples(st.sampled_from(PHASES), st.integers(0, 10_000)))
 def metered(monkeypatch: pytest.MonkeyPatch, laps: list[tuple[str, int]]) -> Meter:
     """A meter of laps of so many milliseconds."""
     now = [100.0]
-    monkeypatch.setattr(metering.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     meter = Meter()
     for phase, milliseconds in laps:
         now[0] += milliseconds / 1000

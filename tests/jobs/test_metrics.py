@@ -238,7 +238,7 @@ def test_there_is_no_other_page(path: str, server: MetricsServer) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "TRACE"])
 def test_nothing_can_be_changed(method: str, server: MetricsServer) -> None:
-    connection = http.client.HTTPConnection(*server.server_address[:2], timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=30)
     connection.request(method, "/metrics")
     assert connection.getresponse().status == 501
     connection.close()
@@ -246,7 +246,7 @@ def test_nothing_can_be_changed(method: str, server: MetricsServer) -> None:
 
 def test_a_scraper_that_goes_away_is_no_news(server: MetricsServer, capfd: pytest.CaptureFixture[str]) -> None:
     for sent in (b"", b"GET /metrics", b"\x00\xff" * 100 + b"\r\n\r\n"):
-        with socket.create_connection(server.server_address[:2], timeout=30) as line:
+        with socket.create_connection(("127.0.0.1", server.server_address[1]), timeout=30) as line:
             line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # closing resets
             line.sendall(sent)
     with urllib.request.urlopen(server.url, timeout=30) as answer:

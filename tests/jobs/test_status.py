@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from tamis.corpora.corpus import create
 from tamis.corpora.engine import Outcome
 from tamis.corpora.errors import ConfigError
 from tamis.corpora.store import Store
-from tamis.jobs import status as status_module
 from tamis.jobs.status import drawn, show
 from tamis.pipelines.logs import Log
+from tamis.pipelines.status import Onlooker
 
 HOSTILE = "\x1b]0;owned\x07[red]no[/red]"
 
@@ -70,7 +71,7 @@ def test_a_table_says_what_is_done_failing_slow_and_next(corpus: Store, capsys: 
 
 def test_hostile_errors_are_plain_text(corpus: Store) -> None:
     worked(corpus)
-    shown = text(status_module.Onlooker(create(corpus, "mini", pa.schema([]))).look())
+    shown = text(Onlooker(create(corpus, "mini", pa.schema([]))).look())
     assert "\x1b" not in shown
     assert "[red]no[/red]" in shown
 
@@ -79,7 +80,7 @@ def test_an_error_that_stopped_a_stage_is_told(corpus: Store) -> None:
     log = Log(corpus, "score")
     log.begin(2, 0, "images", "local")
     log.end("No space left on device")
-    shown = text(status_module.Onlooker(create(corpus, "mini", pa.schema([]))).look())
+    shown = text(Onlooker(create(corpus, "mini", pa.schema([]))).look())
     assert "score was stopped: No space left on device" in shown
     assert "next: score" in shown
 
@@ -118,7 +119,7 @@ def test_watching_looks_again_until_it_is_interrupted(
             raise KeyboardInterrupt
         worked(corpus)
 
-    monkeypatch.setattr(status_module.time, "sleep", meanwhile)
+    monkeypatch.setattr(time, "sleep", meanwhile)
     show(corpus.root, as_json, every=2.5)
     shown = capsys.readouterr().out
     if as_json:

@@ -33,7 +33,7 @@ def test_active_time_is_the_union(intervals: list[tuple[float, float]], seconds:
 
 def line(item: str, at: int, seconds: float, value: dict[str, Any] | None, **changes: Any) -> str:
     worker = {"engine": "local", "node": "a", "process": 1}
-    told = {"time": f"2026-01-01T00:00:{at:02d}+00:00", "stage": "score", "event": "item", "item": item}
+    told: dict[str, Any] = {"time": f"2026-01-01T00:00:{at:02d}+00:00", "stage": "score", "event": "item", "item": item}
     told |= {"ok": value is not None, "units": (value or {}).get("rows", 0)}
     told |= {"error": None if value else "broke", "attempts": 1, "seconds": seconds, "worker": worker, "value": value}
     return json.dumps(told | changes)
