@@ -25,7 +25,7 @@ def extras(recipe: Recipe) -> str:
     wanted = {build_scorer(name, settings)[1].needs.extra for name, settings in recipe.scores.items()} - {""}
     if recipe.engine.kind != "local":
         wanted.add(recipe.engine.kind)
-    if "s3://" in recipe.model_dump_json():
+    if re.search("s3a?://", recipe.model_dump_json()):
         wanted.add("s3")
     return ",".join(sorted(wanted))
 

@@ -16,12 +16,16 @@ from typing import Any
 
 import yaml
 
+from ...corpora.engine import MAX_ATTEMPTS
 from ...corpora.errors import ConfigError
 from ...pipelines.recipe import EngineBlock, Recipe
 from ..shipping import ROOMS
 from .hosts import Hosts
 from .image import bare_needs, extras, hub_models
 from .quoting import read, templates
+
+DRIVER_CPUS, DRIVER_GIB = 4, 16
+"""What the driver is given: deciding, clustering and planning happen there, in DuckDB and Arrow."""
 
 RAY_VERSION = "2.60.0"
 """The Ray of the image, which constraints.txt pins; KubeRay asks for it."""
@@ -102,10 +106,12 @@ def render(template: str, recipe: Recipe, options: Options) -> str:
 
 
 def _check_resources(template: str, block: EngineBlock) -> None:
-    """KubeRay hands the names of resources to a shell, and Ray's autoscaler strips what stands between quotes."""
+    """KubeRay hands the names of resources to a shell, Ray's autoscaler strips their quotes; Spark makes settings of them."""
     wrong = [name for name in block.resources if not re.fullmatch(r"\w[\w.:/-]*", name, re.ASCII)]
-    if template == "kuberay" and wrong:
-        raise ConfigError(f"engine.resources: {wrong[0]!r} is no name for kuberay; expected letters, digits and ._:/-")
+    if template in {"kuberay", "spark-yarn", "spark-kubernetes"} and wrong:
+        raise ConfigError(
+            f"engine.resources: {wrong[0]!r} is no name for {template}; expected letters, digits and ._:/-"
+        )
     if template == "slurm" and block.resources:
         raise ConfigError(f"engine.resources: Slurm's nodes offer none of {', '.join(block.resources)}; leave them out")
 
@@ -153,6 +159,7 @@ def _told(recipe: Recipe, options: Options) -> dict[str, Any]:
         "extras": partial(extras, recipe),
         "models": partial(hub_models, recipe),
         "packages": partial(bare_needs, recipe),
+        "driver": {"cpu": DRIVER_CPUS, "memory": f"{DRIVER_GIB}Gi"},
         "ray_version": RAY_VERSION,
         **asdict(options),
     }
@@ -179,12 +186,16 @@ def own_modules(recipe: Recipe) -> tuple[str, ...]:
 
 
 def spark_settings(block: EngineBlock) -> dict[str, str]:
-    """What Spark is told of workers: each is one task slot, the workers of a host are one executor.
+    """What Spark is told: a worker is one task slot, the workers of a host are one executor.
 
-    The memory of a worker is outside Java's, in the Python process beside it.
+    The memory that counts is outside Java's, in the Python processes beside it.
     """
     hosts = Hosts.of(block)
     told = {
+        "spark.task.maxFailures": MAX_ATTEMPTS + 1,
+        "spark.driver.cores": DRIVER_CPUS,
+        "spark.driver.memory": "2g",
+        "spark.driver.memoryOverhead": f"{DRIVER_GIB - 2}g",
         "spark.executor.instances": hosts.fewest,
         "spark.executor.cores": hosts.cpus,
         "spark.cores.max": hosts.cpus * hosts.most,
@@ -203,6 +214,11 @@ def spark_settings(block: EngineBlock) -> dict[str, str]:
         told |= {
             "spark.executor.resource.gpu.amount": hosts.gpus,
             "spark.task.resource.gpu.amount": hosts.gpus / hosts.workers,
+        }
+    for name, amount in block.resources.items():
+        told |= {
+            f"spark.executor.resource.{name}.amount": hosts.custom[name],
+            f"spark.task.resource.{name}.amount": amount,
         }
     return {key: str(value) for key, value in told.items()}
 

@@ -22,16 +22,15 @@ set -euo pipefail
 
 work=$(mktemp -d)
 nodes=
-stop() {
-    if [ -n "$nodes" ]; then kill "$nodes" 2>/dev/null && wait "$nodes" || true; fi
-    rm -rf "$work"
-}
-trap stop EXIT
+trap 'kill $nodes 2>/dev/null || true; rm -rf "$work"' EXIT
 printf %s {{ recipe | sh }} > "$work/recipe.yaml"
 
 # One Ray node for each node of the allocation, with the CPUs that Slurm gave there; they end with this script. Other jobs
-# may have Ray on the same machines, so ports and folders are this job's own.
+# may have Ray on the same machines, so ports, folders and the token that opens the cluster are this job's own.
 export RAY_ADDRESS="$(hostname):$((20000 + SLURM_JOB_ID % 20000))" RAY_TMPDIR="/tmp/tamis-$SLURM_JOB_ID"
+export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
+RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
+export RAY_AUTH_TOKEN
 srun --overlap --nodes="$SLURM_JOB_NUM_NODES" --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --cpu-bind=none \
     bash -euc '
         end() { kill "$!" 2>/dev/null && wait "$!" || true; rm -rf "$RAY_TMPDIR"; }

@@ -31,9 +31,6 @@ options=(
     --conf spark.kubernetes.container.image={{ image | sh }}
     --conf spark.kubernetes.driver.podTemplateFile="$work/pod.yaml"
     --conf spark.kubernetes.executor.podTemplateFile="$work/pod.yaml"
-    --conf spark.driver.cores=4
-    --conf spark.driver.memory=2g
-    --conf spark.driver.memoryOverhead=14g # deciding and clustering happen in the driver's Python
 {% for key, value in spark.items() %}
     --conf {{ "%s=%s" | format(key, value) | sh }}
 {% endfor %}
