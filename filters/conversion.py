@@ -11,6 +11,7 @@ Price: 0.1 ms for 1,000 characters.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -33,6 +34,8 @@ _NARROW = {0x3000: 0x20} | {
     for first, last in ((0xFF10, 0xFF19), (0xFF21, 0xFF3A), (0xFF41, 0xFF5A))
     for wide in range(first, last + 1)
 }
+
+_WIDE = re.compile("[" + "".join(map(chr, _NARROW)) + "]")
 
 _COLUMNS = (
     Column("text", pa.string(), "", "the converted text"),
@@ -82,7 +85,7 @@ class Convert(Scorer):
 
 def narrowed(text: str) -> str:
     """A text with full-width Latin letters, digits and ideographic spaces made narrow, punctuation as it is."""
-    return text.translate(_NARROW)
+    return text.translate(_NARROW) if _WIDE.search(text) else text  # a search costs a tenth
 
 
 def simplified(text: str) -> str:

@@ -8,7 +8,7 @@ counts, the longest of those that begin there.
 ``starts`` and ``ends`` count characters of the text. ``masked`` is the text with each find replaced by its kind, as
 ``<email>``; the caption itself stays as it is. Recall is that of patterns: names and postal addresses are not found.
 
-Price: 30 us for 1,000 characters without a digit, 0.1 ms with many.
+Price: 10 us for a caption without a digit, 0.2 ms for 1,000 characters with some.
 """
 
 from __future__ import annotations

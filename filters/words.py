@@ -15,7 +15,7 @@ An entry that begins or ends with a letter or digit counts there only where no f
 "class". Ideographs, kana, hangul and Thai, which do without spaces, match anywhere. Of entries that overlap, the leftmost
 counts, and the longest of those that begin there, list by list.
 
-Price: 25 us for 1,000 characters and 10,000 words (Aho-Corasick, ahocorasick_rs).
+Price: 55 us for 1,000 characters and 10,000 words (Aho-Corasick by ahocorasick_rs), half of it the form.
 """
 
 from __future__ import annotations

@@ -84,9 +84,38 @@ def test_the_page_on_watching_lists_every_metric_and_phase(root: Path) -> None:
     assert scraping["scrape_configs"][0]["static_configs"] == [{"targets": ["127.0.0.1:9100"]}]
 
 
-def test_the_page_on_scorers_lists_every_column(root: Path) -> None:
+SCORED: tuple[tuple[str, dict[str, str]], ...] = (
+    ("look", {}),
+    ("clip", {"weights": "embedded"}),
+    ("text", {}),
+    ("hashes", {}),
+    ("language", {}),
+    ("rules", {"profile": "fineweb"}),
+    ("rules", {"profile": "chinese"}),
+    ("rules", {"profile": "news"}),
+    ("alt_text", {}),
+    ("words", {"path": "toxic.txt"}),
+    ("pii", {}),
+    ("convert", {"script": "simplified"}),
+)
+"""The scorers of the page, with settings."""
+
+
+def test_the_page_on_scorers_lists_every_column(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (root / "docs" / "scorers.md").read_text(encoding="utf-8")
-    for name in ("look", "clip", "text", "hashes"):
-        _, scorer = build_scorer(name, {"weights": "embedded"} if name == "clip" else {})
-        listed = set(re.findall(rf"`{name}\.(\w+)` \|", page))
-        assert listed == {column.name for column in scorer.columns}
+    (tmp_path / "toxic.txt").write_text("bad\n")
+    monkeypatch.chdir(tmp_path)
+    told: dict[str, dict[str, str]] = {}
+    for name, settings in SCORED:
+        for column in build_scorer(name, settings)[1].columns:
+            told.setdefault(name, {})[column.name] = column.unit
+    for name, columns in told.items():
+        listed = dict(re.findall(rf"`{name}\.(\w+)` \|[^|]*\|([^|]*)\|", page))
+        assert {column: unit.strip() for column, unit in listed.items()} == columns
+
+
+def test_the_page_on_scorers_shows_a_sound_profile(root: Path, tmp_path: Path) -> None:
+    [block] = [b for b in _blocks(root / "docs" / "scorers.md", "yaml") if "measure:" in b]
+    (tmp_path / "own.yaml").write_text(block, encoding="utf-8")
+    _, scorer = build_scorer("rules", {"path": str(tmp_path / "own.yaml")})
+    assert [c.name for c in scorer.columns] == ["words", "pairs", "thanks", "failed", "good"]

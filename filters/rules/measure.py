@@ -28,7 +28,8 @@ class Measure(ABC):
         options: dict[str, Any] = asdict(self)  # type: ignore[call-overload]
         told = {name: ", ".join(value) if isinstance(value, tuple) else value for name, value in options.items()}
         line = inspect.getdoc(type(self)) or ""
-        return line.split("\n")[0].rstrip(".").format(**told)
+        said = line.split("\n")[0].rstrip(".").format(**told)
+        return said[0].lower() + said[1:]
 
     @abstractmethod
     def __call__(self, document: Document) -> float | None:

@@ -11,8 +11,8 @@ from tamis.filters.rules.words import SymbolsPerWord
 
 
 def test_options_are_filled_into_the_meaning() -> None:
-    assert TopGram(3).meaning == "Of the characters, those of the 3 tokens that most often follow one another"
-    assert SymbolsPerWord(("#", "@")).meaning == "Occurrences of #, @ a word or run of punctuation"
+    assert TopGram(3).meaning == "of the characters, those of the 3 tokens that most often follow one another"
+    assert SymbolsPerWord(("#", "@")).meaning == "occurrences of #, @ a word or run of punctuation"
 
 
 def test_a_measure_is_made_by_its_name_and_options() -> None:

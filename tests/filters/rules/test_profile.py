@@ -28,7 +28,7 @@ def profile(folder: Path, text: str = OWN, name: str = "own.yaml") -> str:
 
 def test_ones_own_profile_is_read_from_its_path(tmp_path: Path) -> None:
     loaded = load_profile("", profile(tmp_path))
-    assert loaded.meanings == {"words": "Words; an ideograph or kana is one", "pairs": "pairs again"}
+    assert loaded.meanings == {"words": "words; an ideograph or kana is one", "pairs": "pairs again"}
     assert loaded.policies == {"good": ("long",), "best": ("long", "varied")}
     assert loaded.criteria["varied"] == Bounds("pairs", None, 0.25)
 
