@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,6 +34,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 messages = Console(stderr=True, highlight=False)
+held = ExitStack()
+"""What a verb holds to its end: the lock of its corpus."""
 
 RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout at the end.")]
@@ -55,7 +58,7 @@ def run_recipe(
     from ..pipelines.report.report import write_report
     from ..pipelines.run import between, check, run
 
-    job = _job(recipe, options)
+    job = _job(recipe, options, writes=not dry_run)
     if dry_run:
         check(job, source_of(job.recipe).schema())
         told = {"recipe": job.recipe.model_dump(mode="json"), "stages": list(between(first, last))}
@@ -208,14 +211,18 @@ def schema() -> None:
     _print_json(Recipe.model_json_schema())
 
 
-def _job(path: Path, options: RunOptions) -> Job:
+def _job(path: Path, options: RunOptions, writes: bool = True) -> Job:
     from ..pipelines.recipe import read_recipe
 
-    return _job_of(read_recipe(path), options)
+    return _job_of(read_recipe(path), options, writes)
 
 
-def _job_of(recipe: Recipe, options: RunOptions) -> Job:
-    """The recipe's job, with the engine and the number of workers that the command line names, if it does."""
+def _job_of(recipe: Recipe, options: RunOptions, writes: bool = True) -> Job:
+    """The recipe's job, with the engine and the number of workers that the command line names, if it does.
+
+    A job that ``writes`` has its corpus to itself until the verb ends.
+    """
+    from ..corpora.lock import locked
     from ..corpora.store import Store
     from ..pipelines.job import Job
     from .engines.choosing import engine_of
@@ -223,7 +230,9 @@ def _job_of(recipe: Recipe, options: RunOptions) -> Job:
     told = {"kind": options.engine or recipe.engine.kind, "workers": options.workers or recipe.engine.workers}
     block = recipe.engine.model_copy(update=told)
     job_recipe = recipe.model_copy(update={"engine": block})
-    return Job(job_recipe, Store(recipe.corpus), engine_of(block), _watch(options))
+    store = Store(recipe.corpus)
+    lock = held.enter_context(locked(store, _say)) if writes else None
+    return Job(job_recipe, store, engine_of(block), _watch(options), lock)
 
 
 def _watch(options: RunOptions) -> Watch:
@@ -271,6 +280,10 @@ def _exit_on_losses(poison: Sequence[tuple[str, str, str]], recipe: Recipe) -> N
         raise typer.Exit(1)
 
 
+def _say(message: str) -> None:
+    messages.print(message, markup=False, soft_wrap=True)
+
+
 def _print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, default=str))
 
@@ -278,7 +291,8 @@ def _print_json(value: Any) -> None:
 def main() -> None:
     """Run the command line; our own errors become one clear message and an exit code."""
     try:
-        app()
+        with held:
+            app()
     except ConfigError as error:
         messages.print("[red]error[/red] ", end="")
         messages.print(str(error), markup=False, soft_wrap=True)

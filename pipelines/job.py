@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from ..corpora.corpus import Corpus, create, open_corpus
 from ..corpora.engine import Engine, Json, Outcome, Resources, Task
 from ..corpora.errors import TamisError
+from ..corpora.lock import Lock
 from ..corpora.store import Store
 from ..filters.measuring import Pace
 from ..filters.scorer import Device
@@ -47,6 +48,17 @@ class Job:
     store: Store
     engine: Engine
     watch: Watch
+    lock: Lock | None = None
+    """What keeps other runs away, where there is one."""
+
+    def check_lock(self) -> None:
+        """Go on only if this run still has the corpus to itself.
+
+        Raises:
+            FatalError: another run took it over.
+        """
+        if self.lock:
+            self.lock.check()
 
     def corpus(self) -> Corpus:
         """The corpus, which must be there."""
@@ -130,6 +142,7 @@ def run_map(job: Job, stage: str, task: Task, work: Work, resources: Resources |
     with watched(job, stage, work) as running:
         for outcome in job.engine.map(task, work.items, resources or Resources()) if work.items else ():
             running.take(outcome)
+            job.check_lock()
     return running.result()
 
 
@@ -141,7 +154,12 @@ def nothing_left(job: Job, stage: str, before: int, unit: str, of: str = "") -> 
 
 @contextmanager
 def watched(job: Job, stage: str, work: Work) -> Iterator[Pass]:
-    """A pass over work; its beginning and its end, also by an error, are shown and logged."""
+    """A pass over work; its beginning and its end, also by an error, are shown and logged.
+
+    Raises:
+        FatalError: another run took the corpus over.
+    """
+    job.check_lock()
     log = Log(job.store, stage, work.of)
     running = Pass(job.watch, log, work)
     total = work.before + sum(map(work.size, work.items))
@@ -150,7 +168,7 @@ def watched(job: Job, stage: str, work: Work) -> Iterator[Pass]:
     try:
         yield running
     except (TamisError, KeyboardInterrupt) as error:
-        with suppress(OSError):  # a full disk is what may have stopped it
+        with suppress(OSError, TamisError):  # a full disk, or a store out of reach, is what may have stopped it
             log.end(str(error) or "interrupted")
         raise
     else:
