@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..corpora.engine import Outcome, here
+from ..corpora.ranges import each
 from ..corpora.store import Store
 
 FOLDER = "logs"
@@ -157,10 +158,11 @@ class Follower:
                     self._offset += len(line)
                     yield line
         folder = self._path + _OBJECTS
-        for name in self._store.names(folder):
-            if name not in self._seen:
-                self._seen.add(name)
-                yield from self._store.read(f"{folder}/{name}").splitlines()
+        unread = [name for name in self._store.names(folder) if name not in self._seen]
+        paths = (f"{folder}/{name}" for name in unread)
+        for data in each(self._store.read, paths, self._store.requests_at_once):
+            yield from data.splitlines()
+        self._seen.update(unread)
 
 
 def read_log(store: Store, stage: str) -> Iterator[Event]:
