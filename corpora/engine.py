@@ -75,6 +75,13 @@ class Engine(Protocol):
     def name(self) -> str:
         """What logs call it."""
 
+    def check(self, modules: Sequence[str]) -> None:
+        """Refuse workers that lack what the tasks import; asked before the first task, which may be hours before it is used.
+
+        Raises:
+            ConfigError: which worker lacks what, and the command that brings it.
+        """
+
     def map(self, task: Task, items: Sequence[str], resources: Resources) -> Iterator[Outcome]:
         """Run ``task`` over ``items``; yield one outcome an item, in any order.
 

@@ -10,13 +10,14 @@ from typing import Any
 import pyarrow as pa
 
 from ..corpora.errors import ConfigError
+from ..corpora.extras import BASE, EXTRAS
 from .columns import WideTable
 from .deciding import compile_recipe, decide
 from .dedup import check_methods, dedup
 from .exporting import export
 from .ingest import ingest, source_of
 from .job import Job, StageResult
-from .scoring import families, score
+from .scoring import FamilySpec, families, score
 from .summary import summarise
 
 STAGES: Mapping[str, Callable[[Job], StageResult | list[StageResult]]] = {
@@ -66,14 +67,24 @@ def run(job: Job, first: str = "fetch", last: str = "export") -> RunResult:
 
 
 def check(job: Job, source_schema: pa.Schema) -> None:
-    """Refuse a recipe whose scorers, duplicates or rules cannot be, hours before the stage that would find out.
+    """Refuse a recipe or workers that cannot do it, hours before the stage that would find out.
 
     Raises:
         ConfigError: what is wrong, and what there is.
     """
-    wide = WideTable(job.store, tuple(families(job)), source_schema)
+    specs = families(job)
+    wide = WideTable(job.store, tuple(specs), source_schema)
     check_methods(job, wide)
     compile_recipe(job, wide)
+    job.engine.check(_imports(job, specs))
+
+
+def _imports(job: Job, specs: Sequence[FamilySpec]) -> list[str]:
+    """What the run's tasks import: what comes with every install, the scorers' extras, and what speaks to the stores."""
+    places = (job.recipe.corpus, *(export.to for export in job.recipe.exports))
+    stores = {"s3" for place in places if place.startswith(("s3://", "s3a://"))}
+    extras = {BASE, *stores, *(spec.scorer.needs.extra for spec in specs)}
+    return [module for extra in sorted(extras) for module in EXTRAS.get(extra, ())]
 
 
 def between(first: str, last: str) -> Sequence[str]:

@@ -6,15 +6,14 @@ when its parquet is there with the digest of the shard's index; vectors (``.npy`
 
 from __future__ import annotations
 
-import importlib.util
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..corpora.errors import ConfigError
+from ..corpora.extras import EXTRAS, absent, remedy
 from ..corpora.index import read_index
 from ..corpora.metering import Meter
 from ..corpora.store import RangeReader, Store
@@ -25,7 +24,6 @@ from ..filters.scorer import ERROR, Device, Scorer, digest8, identity
 from .job import Job, StageResult, Work, run_map
 
 STAGE = "score"
-_EXTRA_MODULES: Mapping[str, tuple[str, ...]] = {"clip": ("torch", "open_clip"), "ocr": ("rapidocr", "onnxruntime")}
 
 
 @dataclass(frozen=True)
@@ -62,10 +60,9 @@ def families(job: Job) -> list[FamilySpec]:
 
 
 def _check_extra(name: str, scorer: Scorer) -> None:
-    for module in _EXTRA_MODULES.get(scorer.needs.extra, ()):
-        if importlib.util.find_spec(module) is None:
-            extra = scorer.needs.extra
-            raise ConfigError(f"scores.{name} needs {module}, which is not installed: pip install 'tamis[{extra}]'")
+    if missing := absent(EXTRAS.get(scorer.needs.extra, ())):
+        told = ", ".join(missing)
+        raise ConfigError(f"scores.{name} needs {told}, which is not installed: {remedy(missing)}")
 
 
 def score(job: Job) -> StageResult:

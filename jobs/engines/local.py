@@ -22,6 +22,7 @@ from typing import Any
 
 from ...corpora.engine import Outcome, Resources, Task, attempt, here, set_up
 from ...corpora.errors import ConfigError
+from ...corpora.extras import absent, remedy
 from .supervising import Crew, Death, Supervisor, Worker
 
 NAME = "local"
@@ -38,6 +39,15 @@ class LocalEngine:
 
     workers: int = 2
     name: str = NAME
+
+    def check(self, modules: Sequence[str]) -> None:
+        """Refuse to begin when this process, whose environment the workers have, lacks one of the modules.
+
+        Raises:
+            ConfigError: which, and the command that brings them.
+        """
+        if missing := absent(modules):
+            raise ConfigError(f"this machine lacks {', '.join(missing)}, which the run needs: {remedy(missing)}")
 
     def map(self, task: Task, items: Sequence[str], resources: Resources) -> Iterator[Outcome]:
         """Run ``task`` over ``items``; outcomes in order of completion.

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from tamis.corpora.corpus import create
 from tamis.corpora.engine import Outcome, Resources, Task, attempt, here
-from tamis.corpora.errors import FatalError
+from tamis.corpora.errors import ConfigError, FatalError
 from tamis.corpora.fetching import Fetched
 from tamis.corpora.plan import make_plan, read_slots
 from tamis.corpora.records import Record
@@ -26,12 +26,17 @@ from ..corpora.foreign_tars import picture
 
 @dataclass
 class Inline:
-    """Runs tasks in this process; ``stop_after`` items the run is stopped, and ``poison`` items fail."""
+    """Runs tasks in this process; ``stop_after`` items the run is stopped, and ``poison`` items fail; lacks ``lacks``."""
 
     stop_after: int | None = None
     poison: frozenset[str] = frozenset()
     ran: list[str] = field(default_factory=list)
+    lacks: str = ""
     name: str = "inline"
+
+    def check(self, modules: Sequence[str]) -> None:
+        if self.lacks in modules:
+            raise ConfigError(f"a worker lacks {self.lacks}")
 
     def map(self, task: Task, items: Sequence[str], resources: Resources) -> Iterator[Outcome]:
         task.setup()

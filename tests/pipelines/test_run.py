@@ -21,9 +21,10 @@ from tamis.corpora.index import read_index
 from tamis.filters.scorer import Column, Device, Needs, Sample, Scorer
 from tamis.pipelines.deciding import read_decision
 from tamis.pipelines.explaining import explain
+from tamis.pipelines.ingest import source_of
 from tamis.pipelines.job import Job
 from tamis.pipelines.report.report import write_report
-from tamis.pipelines.run import RunResult, run
+from tamis.pipelines.run import RunResult, check, run
 
 from .conftest import JobOf, Site
 from .running import Inline
@@ -203,6 +204,27 @@ def test_an_explanation_of_a_failed_url_tells_the_reason(finished: tuple[Path, J
     assert explain(job.corpus(), missing.url(site.url))["fetch"]["reason"] == "http_404"
     with pytest.raises(ConfigError, match="no uid or URL"):
         explain(job.corpus(), "0" * 32)
+
+
+@pytest.mark.parametrize(
+    ("lacks", "blocks"),
+    [
+        ("pyarrow", {}),
+        ("onnxruntime", {"scores": {"look": {}, "text": {}}}),
+        ("s3fs", {"exports": [{"policy": "kept", "to": "s3://bucket/export"}]}),
+    ],
+)
+def test_workers_that_lack_what_the_tasks_import_are_refused_before_anything_is_fetched(
+    lacks: str, blocks: dict[str, Any], tmp_path: Path, job_of: JobOf
+) -> None:
+    light: dict[str, Any] = {"scores": {"look": {}}, "duplicates": {}, "criteria": {}, "policies": {"kept": "true"}}
+    job = replace(job_of(tmp_path, **light | {"exports": []} | blocks), engine=Inline(lacks=lacks))
+    with pytest.raises(ConfigError, match=f"a worker lacks {lacks}"):
+        run(job)
+    assert not (tmp_path / "corpus").exists()
+    if blocks:
+        plain = replace(job_of(tmp_path, **light | {"exports": []}), engine=Inline(lacks=lacks))
+        check(plain, source_of(plain.recipe).schema())
 
 
 def test_a_shard_that_cannot_be_measured_is_null_within_tolerance_and_stops_the_run_beyond_it(

@@ -173,6 +173,12 @@ def test_leaving_the_outcomes_stops_the_workers(marks: Marks) -> None:
     assert not any(alive(pid) for pid in marks.processes().values())
 
 
+def test_a_machine_that_lacks_a_module_is_refused_with_the_command_that_brings_it() -> None:
+    LocalEngine().check(["json", "numpy"])
+    with pytest.raises(ConfigError, match=r"lacks no_such_module, nor_this, .*: pip install no_such_module nor_this$"):
+        LocalEngine().check(["json", "no_such_module", "nor_this"])
+
+
 DRIVER = """
 import sys
 from tamis.corpora.engine import Resources

@@ -63,6 +63,8 @@ class Here:
 
     name = "here"
 
+    def check(self, modules: Sequence[str]) -> None: ...
+
     def map(self, task: Task, items: Sequence[str], resources: Resources) -> Iterator[Outcome]:
         task.setup()
         yield from (attempt(task, item, here(self.name)) for item in items)
