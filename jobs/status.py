@@ -85,6 +85,9 @@ def _notes(told: Mapping[str, Any]) -> Iterator[str]:
         if stage["state"] in {"running", "quiet"} and stage["slowest"]:
             slow = (f"{one['item']} {duration(one['seconds'])} ({one['node']})" for one in stage["slowest"])
             yield f"slowest of {name}: {', '.join(slow)}"
+    if held := told["held"]:
+        alive = {True: "", False: ", which is gone: the next run takes it over", None: ""}[held["alive"]]
+        yield f"held by `{held['command']}` (process {held['process']} on {held['host']}, since {held['since']}){alive}"
     used = {folder: one for folder, one in told["disk"].items() if one["bytes"]}
     if used:
         total = size(sum(one["bytes"] for one in used.values()))

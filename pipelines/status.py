@@ -2,7 +2,8 @@
 
 The driver's log says when a stage began, how much there was to do, and how each item ended; so who looks on needs neither
 the recipe nor the driver. Rates are of the last ``RECENT_SECONDS``, or of the whole pass where items take longer than that.
-A pass that has not ended and of which nothing was heard for ``QUIET_SECONDS`` is ``quiet``: it has long items, or was
+Whether a pass that has not ended still runs is told by the lock of the corpus: its holder is this driver, and is alive.
+Where nobody can say so, a pass of which nothing was heard for ``QUIET_SECONDS`` is ``quiet``: it has long items, or was
 killed.
 
 Price: each log line is read once, 15 us a line; looking again reads what was added. What a corpus takes is listed at most
@@ -19,6 +20,9 @@ from typing import Literal
 
 from ..corpora.corpus import Corpus
 from ..corpora.engine import Json
+from ..corpora.holders import Holder, parse
+from ..corpora.lock import LOCK, Pace
+from ..corpora.store import Store
 from ..corpora.usage import Usage, usage
 from .accounting import Tally
 from .logs import STAGES, Begun, Ended, Entry, Event, Follower, logged_stages
@@ -27,6 +31,8 @@ RECENT_SECONDS = 300.0
 QUIET_SECONDS = 600.0
 USAGE_SECONDS = 60.0
 FAILING_TOLD = 5
+GONE = "its process is gone"
+"""The error of a pass that was killed."""
 
 State = Literal["running", "quiet", "done", "incomplete", "stopped"]
 """``incomplete``: it ended, and some items could not be done. ``stopped``: an error ended it."""
@@ -42,6 +48,8 @@ class StageStatus:
     failing: dict[str, Entry] = field(default_factory=dict)
     """Items that could not be done, in this pass or an earlier one, by name."""
     ended: Ended | None = None
+    alive: bool | None = None
+    """Whether its driver is, where that is known."""
     heard: float = 0.0
     """When the last line was written, in seconds since 1970."""
     _worked: float = 0.0
@@ -82,11 +90,13 @@ class StageStatus:
 
     def state(self, now: float) -> State:
         """What it is doing."""
-        if self.ended is None:
+        if self.ended is not None:
+            if self.ended.error:
+                return "stopped"
+            return "done" if self.done >= self.begun.total else "incomplete"
+        if self.alive is None:
             return "running" if now - self.heard < QUIET_SECONDS else "quiet"
-        if self.ended.error:
-            return "stopped"
-        return "done" if self.done >= self.begun.total else "incomplete"
+        return "running" if self.alive else "stopped"
 
     def lately(self, now: float) -> Tally:
         """What ended in the last ``RECENT_SECONDS``."""
@@ -122,7 +132,7 @@ class StageStatus:
             "left": left,
             "failing": sum(entry.size for entry in self.failing.values()),
             "failures": [_failure(entry) for entry in list(self.failing.values())[-FAILING_TOLD:]],
-            "error": self.ended.error if self.ended else "",
+            "error": self.ended.error if self.ended else GONE if state == "stopped" else "",
             "unit": self.begun.unit,
             "items_per_second": round(items, 4),
             "units_per_second": round(units, 2),
@@ -141,6 +151,54 @@ def _failure(entry: Entry) -> dict[str, Json]:
     return {"item": entry.item, "error": entry.error, "attempts": entry.attempts, "node": entry.node}
 
 
+class Holding:
+    """Who holds the lock of a corpus, looked at time and again, since a holder on another machine lives by its beats."""
+
+    def __init__(self) -> None:
+        """Nobody is known."""
+        self._holder: Holder | None = None
+        self._has_beaten = False
+        self._silent_since = self._now = 0.0
+
+    def look(self, store: Store, now: float) -> None:
+        """See who holds it now."""
+        before, self._holder, self._now = self._holder, _holder_of(store), now
+        if self._holder != before:
+            self._has_beaten = before is not None and self._holder is not None and before.id == self._holder.id
+            self._silent_since = now
+
+    @property
+    def alive(self) -> bool | None:
+        """Whether the holder is; None if there is none, or nobody can say."""
+        if self._holder is None:
+            return None
+        if self._holder.is_here:
+            return self._holder.is_alive_here
+        if self._now - self._silent_since >= Pace().patience_seconds:
+            return False
+        return True if self._has_beaten else None
+
+    def drives(self, begun: Begun) -> bool | None:
+        """Whether the driver that began a pass is alive; None if nobody can say."""
+        if self._holder is None or (self._holder.host, self._holder.process) == (begun.node, begun.process):
+            return self.alive
+        return False  # there is one driver a corpus, and it is another
+
+    def told(self) -> dict[str, Json] | None:
+        """The holder as JSON."""
+        if self._holder is None:
+            return None
+        held = asdict(self._holder)
+        return {name: held[name] for name in ("host", "process", "command", "since")} | {"alive": self.alive}
+
+
+def _holder_of(store: Store) -> Holder | None:
+    try:
+        return parse(store.read(LOCK))
+    except FileNotFoundError:
+        return None
+
+
 class Onlooker:
     """Looks at a corpus time and again; what was read of its logs is not read again."""
 
@@ -151,20 +209,25 @@ class Onlooker:
         self._stages: dict[tuple[str, str], StageStatus] = {}
         self._used: Mapping[str, Usage] = {}
         self._used_at = float("-inf")
+        self._holding = Holding()
 
     def look(self, now: float | None = None) -> dict[str, Json]:
         """What is known at ``now`` (seconds since 1970), as JSON."""
         now = time.time() if now is None else now
         store = self._corpus.store
-        for stage in logged_stages(store):
-            for event in self._followers.setdefault(stage, Follower(store, stage)).events():
-                self._take(stage, event)
+        for name in logged_stages(store):
+            for event in self._followers.setdefault(name, Follower(store, name)).events():
+                self._take(name, event)
         if now - self._used_at >= USAGE_SECONDS:
             self._used, self._used_at = usage(store), now
+        self._holding.look(store, now)
+        for stage in self._stages.values():
+            stage.alive = self._holding.drives(stage.begun)
         stages = sorted(self._stages.values(), key=_place)
         return {
             "corpus": self._corpus.name,
             "path": store.root,
+            "held": self._holding.told(),
             "stages": [stage.told(now) for stage in stages],
             "next": next_stage(stages, now),
             "disk": {name: asdict(used) for name, used in self._used.items()},

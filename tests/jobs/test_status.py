@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from rich.console import Console
 from tamis.corpora.corpus import create
 from tamis.corpora.engine import Outcome
 from tamis.corpora.errors import ConfigError
+from tamis.corpora.holders import myself
+from tamis.corpora.lock import LOCK
 from tamis.corpora.store import Store
 from tamis.jobs.status import drawn, show
 from tamis.pipelines.logs import Log
@@ -74,6 +77,14 @@ def test_hostile_errors_are_plain_text(corpus: Store) -> None:
     shown = text(Onlooker(create(corpus, "mini", pa.schema([]))).look())
     assert "\x1b" not in shown
     assert "[red]no[/red]" in shown
+
+
+def test_who_holds_the_corpus_is_told_and_whether_it_is_gone(corpus: Store) -> None:
+    me = replace(myself(), command="tamis run r.yaml")
+    for started, told in ((me.started, ""), (me.started + 1, ", which is gone: the next run takes it over")):
+        corpus.put_atomic(LOCK, replace(me, started=started).encoded())
+        shown = text(Onlooker(create(corpus, "mini", pa.schema([]))).look())
+        assert f"held by `tamis run r.yaml` (process {me.process} on {me.host}, since {me.since}){told}\n" in shown
 
 
 def test_an_error_that_stopped_a_stage_is_told(corpus: Store) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pyarrow as pa
 import pytest
 
 from tamis.corpora.corpus import create
+from tamis.corpora.holders import Holder, myself
+from tamis.corpora.lock import LOCK
 from tamis.corpora.store import Store
 from tamis.pipelines.status import QUIET_SECONDS, RECENT_SECONDS, Onlooker
 
@@ -31,8 +34,8 @@ class Told:
             f"logs/{stage}.jsonl", json.dumps({"time": time, "stage": stage, "event": event, **told})
         )
 
-    def begin(self, stage: str, at: float, total: int, before: int = 0, **told: Any) -> None:
-        driver = {"engine": "ray", "node": "head", "process": 9}
+    def begin(self, stage: str, at: float, total: int, before: int = 0, process: int = 9, **told: Any) -> None:
+        driver = {"engine": "ray", "node": "head", "process": process}
         self.write(stage, "begin", at, total=total, before=before, unit="images", driver=driver, **told)
 
     def item(self, stage: str, at: float, item: str, error: str = "", **told: Any) -> None:
@@ -201,6 +204,65 @@ def test_lines_of_a_pass_whose_beginning_was_lost_are_passed_over(told: Told) ->
     told.item("score", 1, "0")
     told.end("score", 2)
     assert told.look(3)["stages"] == []
+
+
+def holder(**changes: Any) -> Holder:
+    """A holder on another machine, the driver of the stages that are begun here."""
+    return replace(myself(), host="head", machine="elsewhere", process=9, command="tamis run r.yaml", **changes)
+
+
+def hold(told: Told, holder: Holder) -> None:
+    told.store.put_atomic(LOCK, holder.encoded())
+
+
+def test_who_holds_the_corpus_is_told(told: Told) -> None:
+    assert told.look(0)["held"] is None
+    hold(told, one := holder())
+    held = told.look(1)["held"]
+    assert held == {"host": "head", "process": 9, "command": one.command, "since": one.since, "alive": None}
+    told.store.put_atomic(LOCK, b'{"command": "\\u001b[2J"}')
+    assert told.look(2)["held"] is None, "what nobody of ours wrote is nobody"
+
+
+def test_a_holder_on_another_machine_lives_while_it_beats(told: Told) -> None:
+    told.begin("score", 0, total=3)
+    late = QUIET_SECONDS
+    states, one = [], holder()
+    for at, beats in ((late, 1), (late + 5, 1), (late + 10, 2), (late + 40, 3), (late + 99, 3), (late + 100, 3)):
+        hold(told, replace(one, beats=beats))
+        seen = told.look(at)
+        states.append((seen["held"]["alive"], seen["stages"][0]["state"]))
+    assert states == [
+        (None, "quiet"),
+        (None, "quiet"),
+        (True, "running"),
+        (True, "running"),
+        (True, "running"),
+        (False, "stopped"),
+    ]
+    assert told.stage(late + 101, "score")["error"] == "its process is gone"
+
+
+def test_a_holder_on_this_machine_is_looked_for(told: Told) -> None:
+    me = myself()
+    told.begin("score", 0, total=3, process=me.process)
+    hold(told, replace(me, host="head"))
+    assert told.look(10 * QUIET_SECONDS)["held"]["alive"] is True
+    assert told.stage(10 * QUIET_SECONDS, "score")["state"] == "running"
+    hold(told, replace(me, host="head", started=me.started + 1))
+    assert told.look(1)["held"]["alive"] is False
+    seen = told.look(1)
+    assert (seen["stages"][0]["state"], seen["next"]) == ("stopped", "score"), "it was killed a second ago"
+
+
+def test_a_pass_that_another_run_began_before_is_stopped(told: Told) -> None:
+    told.begin("score", 0, total=3, process=8)
+    told.begin("decide", 5, total=3, process=9)
+    hold(told, holder())
+    assert [(one["stage"], one["state"]) for one in told.look(6)["stages"]] == [
+        ("score", "stopped"),
+        ("decide", "running"),
+    ]
 
 
 def test_slow_items_of_the_pass_are_told(told: Told) -> None:
