@@ -91,11 +91,11 @@ class Names:
 
 
 def sick_resolver(hosts: Iterable[str]) -> str | None:
-    """Say that no name can be looked up here at all, judged by up to ``PROBED_NAMES`` of ``hosts``; None when one can.
+    """Say that no name can be looked up here at all, judged by the first ``PROBED_NAMES`` of ``hosts``; None when one can.
 
     A name that does not exist is an answer: only a resolver that answers nothing is sick.
     """
-    probed = list(islice(dict.fromkeys(hosts), PROBED_NAMES))
+    probed = list(dict.fromkeys(islice(hosts, PROBED_NAMES)))
     if not probed:
         return None
     pool = ThreadPoolExecutor(len(probed), thread_name_prefix="tamis-names")
