@@ -6,7 +6,7 @@ Whether a pass that has not ended still runs is told by the lock of the corpus: 
 Where nobody can say so, a pass of which nothing was heard for ``QUIET_SECONDS`` is ``quiet``: it has long items, or was
 killed.
 
-Price: each log line is read once, 15 us a line; looking again reads what was added. What a corpus takes is listed at most
+Price: each log line is read once, 40 us a line; looking again reads what was added. What a corpus takes is listed at most
 every ``USAGE_SECONDS``, and in bounds (see ``corpora.usage``).
 """
 
