@@ -14,6 +14,22 @@ from typing import Any
 from tamis.corpora.errors import ConfigError, DataError, FatalError, ShardError
 
 
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and waits for its parent's notice does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait for what must come to pass."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it did not come to pass"
+        time.sleep(0.02)
+
+
 @dataclass(frozen=True)
 class Marks:
     """A folder in which tasks leave a mark for each attempt, so that tests see what ran, how often and where."""

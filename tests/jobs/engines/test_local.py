@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,8 @@ import pytest
 from tamis.corpora.engine import MAX_ATTEMPTS, Outcome, Resources
 from tamis.corpora.errors import ConfigError, FatalError
 from tamis.jobs.engines.local import LocalEngine, gpu_places, visible_gpus
-from tests.jobs.engines.acting import Act, Marks
+from tests.jobs.engines.acting import Act, Marks, alive, wait_until
+from tests.jobs.engines.fates import FATES, by_item, check_fates
 
 
 @pytest.fixture
@@ -28,55 +29,16 @@ def marks(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Marks:
 
 
 def outcomes(task: Act, items: Sequence[str], workers: int = 2, gpus: float = 0) -> dict[str, Outcome]:
-    found = list(LocalEngine(workers).map(task, items, Resources(gpus=gpus)))
-    assert sorted(outcome.item for outcome in found) == sorted(items)
-    return {outcome.item: outcome for outcome in found}
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that ended and waits for its parent's notice does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 15) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "it did not come to pass"
-        time.sleep(0.02)
+    return by_item(LocalEngine(workers).map(task, items, Resources(gpus=gpus)), items)
 
 
 def test_every_item_has_one_outcome_whatever_becomes_of_it(marks: Marks) -> None:
-    """One run, many fates: the run goes on to its end, and tells each item's."""
-    fates = {
-        **{f"{number}:well": (1, None) for number in range(8)},
-        "raise": (3, "ValueError: a bug (acting.py:"),
-        "raise-shard": (3, "the shard is cut; restore it"),
-        "raise-data": (3, "truncated"),
-        "raise-once": (2, None),
-        "kill-once": (2, None),
-        "kill": (3, "worker died with SIGKILL; did memory run out?"),
-        "exit": (3, "worker died with exit code 7"),
-        "leave-once": (2, None),
-    }
-    found = outcomes(Act(marks), list(fates))
-    assert {item: outcome.attempts for item, outcome in found.items()} == {i: f[0] for i, f in fates.items()}
-    for item, (attempts, error) in fates.items():
-        outcome = found[item]
-        assert outcome.ok == (error is None), item
-        assert (outcome.error or "").startswith(error or ""), item
-        assert outcome.value == ({"attempt": attempts, "gpu": None, "ballast": ""} if error is None else None)
-        assert [one.attempts for one in outcome.earlier] == list(range(1, attempts))
-        assert not any(one.ok or one.earlier for one in outcome.earlier)
-        assert {one.worker["node"] for one in (*outcome.earlier, outcome)} == {platform.node()}
-    assert [str(one.error).partition(" (")[0] for one in found["raise-once"].earlier] == ["ValueError: a bug"]
-    assert [one.error for one in found["kill-once"].earlier] == ["worker died with SIGKILL; did memory run out?"]
-    assert found["kill-once"].earlier[0].worker["process"] == marks.processes()["kill-once.1"]
-    ran = marks.attempts()
-    assert {item: ran[item] for item in fates} == {item: fate[0] for item, fate in fates.items()}
-    assert MAX_ATTEMPTS == 3
+    found = outcomes(Act(marks), list(FATES))
+    check_fates(found, marks)
+    told = [one for outcome in found.values() for one in (*outcome.earlier, outcome)]
+    assert {one.worker["node"] for one in told} == {platform.node()}
+    assert found["exit"].error == "worker died with exit code 7"
+    assert found["kill"].error == "worker died with SIGKILL; did memory run out?"
 
 
 def test_work_is_shared_and_a_set_up_serves_many_items(marks: Marks) -> None:
