@@ -13,12 +13,13 @@ import pyarrow as pa
 
 from ..corpora.errors import ConfigError
 from ..corpora.index import FIELDS, SOURCE_PREFIX, check_digest, path_of
+from ..corpora.ranges import each
 from ..corpora.store import Store
 from ..corpora.tables import read_table
 from ..filters.measuring import is_vector
 from ..filters.scorer import ERROR
 from .job import Job
-from .scoring import FamilySpec, families
+from .scoring import FamilySpec, families, measured_shards
 
 Scan = Callable[[Sequence[str]], Iterator[pa.Table]]
 
@@ -77,8 +78,7 @@ class WideTable:
         """A reader of any columns over these shards, a table a shard, in order."""
 
         def tables(columns: Sequence[str]) -> Iterator[pa.Table]:
-            for shard in shards:
-                yield self.read(shard, columns)[0]
+            yield from each(lambda shard: self.read(shard, columns)[0], shards, self.store.requests_at_once)
 
         return tables
 
@@ -88,6 +88,6 @@ def wide_table(job: Job) -> WideTable:
     corpus, specs = job.corpus(), tuple(families(job))
     missing: frozenset[str] = frozenset()
     if job.recipe.tolerance.failed_shards:
-        paths = (spec.path(shard) for spec in specs for shard in corpus.shards())
-        missing = frozenset(path for path in paths if not job.store.exists(path))
+        shards = set(corpus.shards())
+        missing = frozenset(spec.path(shard) for spec in specs for shard in shards - measured_shards(job.store, spec))
     return WideTable(job.store, specs, corpus.source_schema, missing)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +22,7 @@ import pyarrow.compute as pc
 
 from ..corpora.index import path_of
 from ..corpora.metering import Meter
+from ..corpora.ranges import each
 from ..corpora.store import Store
 from ..corpora.tables import count_rows, read_meta, write_table
 from ..filters.judging import Winners, judge, resolve_firsts, resolve_quantiles
@@ -117,9 +119,11 @@ class Part:
 def _placed(store: Store, parts: Mapping[str, Sequence[str]]) -> dict[str, Part]:
     placed: dict[str, Part] = {}
     start = 0
+    every = [shard for shards in parts.values() for shard in shards]
+    rows = each(lambda shard: count_rows(store, path_of(shard)), every, store.requests_at_once)
     for name, shards in parts.items():
         placed[name] = Part(shards, start)
-        start += sum(count_rows(store, path_of(shard)) for shard in shards)
+        start += sum(islice(rows, len(shards)))
     return placed
 
 

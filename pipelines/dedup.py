@@ -15,6 +15,7 @@ from ..corpora.engine import Outcome, here
 from ..corpora.errors import ConfigError
 from ..corpora.index import path_of
 from ..corpora.metering import Meter
+from ..corpora.ranges import each
 from ..corpora.store import Store
 from ..corpora.tables import read_meta, read_table, write_table
 from ..filters.duplicates import equal_values
@@ -27,7 +28,8 @@ STAGE = "dedup"
 
 def corpus_digest(store: Store, shards: Sequence[str]) -> str:
     """What the corpus holds now: a digest of its index digests."""
-    return digest8([[shard, read_meta(store, path_of(shard))["digest"]] for shard in shards])
+    digests = each(lambda shard: read_meta(store, path_of(shard))["digest"], shards, store.requests_at_once)
+    return digest8([[shard, digest] for shard, digest in zip(shards, digests, strict=True)])
 
 
 def clusters_path(wide: WideTable, name: str, on: str, corpus: str) -> str:

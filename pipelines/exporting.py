@@ -26,6 +26,7 @@ from ..corpora.computing import calculator, streamed
 from ..corpora.errors import ConfigError, FatalError
 from ..corpora.index import path_of, read_index, schema_with
 from ..corpora.plan import shard_name
+from ..corpora.ranges import each
 from ..corpora.store import Store
 from ..corpora.tables import read_meta, read_table, write_table
 from ..filters.scorer import digest8
@@ -75,7 +76,8 @@ def _export(job: Job, decision: Decision, block: ExportBlock) -> StageResult:
     _take_over(target, before)
     folder = f"exports/{block.policy}-{digest}"
     shards = _lists(job, decision, block, folder)
-    todo = [shard for shard in shards if not _written(target, shard, digest)]
+    written = _written(target, shards, digest)
+    todo = [shard for shard in shards if shard not in written]
     work = Work(todo, len(shards) - len(todo), "samples", "samples", of=_called(block))
     result = run_map(job, STAGE, ExportTask(job.store, target, folder, digest, job.corpus().source_schema), work)
     if not result.poison:
@@ -180,10 +182,12 @@ def _cut(batches: Iterator[pa.RecordBatch], samples: int) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(held)
 
 
-def _written(target: Store, shard: str, digest: str) -> bool:
-    path = f"{shard}.parquet"
-    there = target.exists(path) and target.exists(f"{shard}.tar")
-    return there and read_meta(target, path).get("export") == digest
+def _written(target: Store, shards: Sequence[str], digest: str) -> set[str]:
+    """The shards that this export has written, before it was stopped."""
+    names = set(target.names(""))
+    there = [shard for shard in shards if {f"{shard}.tar", f"{shard}.parquet"} <= names]
+    exports = each(lambda shard: read_meta(target, f"{shard}.parquet").get("export"), there, target.requests_at_once)
+    return {shard for shard, export in zip(there, exports, strict=True) if export == digest}
 
 
 def _finish(job: Job, target: Store, block: ExportBlock, digest: str, shards: Sequence[str]) -> None:
@@ -192,8 +196,9 @@ def _finish(job: Job, target: Store, block: ExportBlock, digest: str, shards: Se
     for name in target.names(""):
         if _SHARD_FILE.fullmatch(name) and name not in wanted:
             target.remove(name)
-    told = [{"shard": shard, **read_meta(target, f"{shard}.parquet")["tar"]} for shard in shards]
-    samples = {shard: read_meta(target, f"{shard}.parquet")["samples"] for shard in shards}
+    metas = list(each(lambda shard: read_meta(target, f"{shard}.parquet"), shards, target.requests_at_once))
+    told = [{"shard": shard, **meta["tar"]} for shard, meta in zip(shards, metas, strict=True)]
+    samples = {shard: meta["samples"] for shard, meta in zip(shards, metas, strict=True)}
     target.put_json("sizes.json", {f"{shard}.tar": count for shard, count in samples.items()})
     manifest = {
         "corpus": job.recipe.name,

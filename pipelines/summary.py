@@ -11,11 +11,13 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..corpora.errors import FatalError
 from ..corpora.index import path_of
 from ..corpora.plan import REFUSED, read_plan
+from ..corpora.ranges import each
 from ..corpora.rounds import SUPERSEDES
 from ..corpora.sharding import FAILED
 from ..corpora.store import Store
@@ -45,14 +47,18 @@ def _ingested(job: Job) -> dict[str, Any]:
     shards = job.corpus().shards()
     failed: Counter[str] = Counter()
     asked = samples = 0
-    for shard in shards:
+
+    def read(shard: str) -> tuple[pa.Table, int]:
         ledger = read_table(job.store, f"fetch/{shard}.parquet", ["status", "reason", SUPERSEDES])[0]
+        return ledger, count_rows(job.store, path_of(shard))
+
+    for ledger, rows in each(read, shards, job.store.requests_at_once):
         reasons = ledger["reason"].filter(pc.equal(ledger["status"], FAILED)).value_counts()
         failed.update({entry["values"]: entry["counts"] for entry in reasons.to_pylist()})
         before = ledger[SUPERSEDES].drop_null()  # these rows take the place of others, which were counted
         failed.subtract({entry["values"]: entry["counts"] for entry in before.value_counts().to_pylist()})
         asked += ledger.num_rows - len(before)
-        samples += count_rows(job.store, path_of(shard))
+        samples += rows
     if unfetched := max(0, read_plan(job.store).slots - asked):
         failed["failed_shard"] = unfetched
         asked += unfetched
