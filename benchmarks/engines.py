@@ -75,7 +75,8 @@ def _score(recipe: Path, engine: str, shards: int) -> float:
     assert len(lines) == shards
     assert all(line["ok"] and line["worker"]["engine"] == engine for line in lines)
     ends = [datetime.fromisoformat(line["time"]).timestamp() for line in lines]
-    return max(ends) - min(end - line["seconds"] for end, line in zip(ends, lines, strict=True))
+    starts = [end - float(line["seconds"]) for end, line in zip(ends, lines, strict=True)]
+    return max(ends) - min(starts)
 
 
 def _corpus(folder: Path, shards: int) -> Path:
