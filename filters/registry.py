@@ -21,6 +21,7 @@ SCORERS: Mapping[str, str] = {
     "import": "tamis.filters.imported:Imported",
     "language": "tamis.filters.language:Language",
     "look": "tamis.filters.look:Look",
+    "perplexity": "tamis.filters.perplexity:Perplexity",
     "pii": "tamis.filters.pii:Pii",
     "rules": "tamis.filters.rules.scoring:Rules",
     "text": "tamis.filters.text:Text",

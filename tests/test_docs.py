@@ -96,6 +96,7 @@ SCORED: tuple[tuple[str, dict[str, str]], ...] = (
     ("alt_text", {}),
     ("words", {"path": "toxic.txt"}),
     ("pii", {}),
+    ("perplexity", {"path": "zh.npz"}),
     ("convert", {"script": "simplified"}),
 )
 """The scorers of the page, with settings."""

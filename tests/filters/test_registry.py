@@ -57,6 +57,7 @@ def test_every_scorer_of_the_list_is_built_by_its_kind(kind: str, tmp_path: Path
     (tmp_path / "bad.txt").write_text("bad\n")
     needed: Mapping[str, Any] = {
         "convert": {"script": "simplified"},
+        "perplexity": {"path": "model.npz"},
         "rules": {"profile": "fineweb"},
         "words": {"path": str(tmp_path / "bad.txt")},
         "import": {"path": str(tmp_path / "t.csv"), "columns": ["n"]},
@@ -138,7 +139,8 @@ def test_building_every_scorer_imports_no_model_library() -> None:
         "import sys\n"
         "from tamis.filters.registry import SCORERS, build_scorer\n"
         "needed = {'clip': {'weights': 'embedded'}, 'convert': {'script': 'simplified'},\n"
-        "          'import': {'path': '', 'columns': []}, 'rules': {'profile': 'fineweb'}, 'words': {'path': ''}}\n"
+        "          'import': {'path': '', 'columns': []}, 'perplexity': {'path': ''},\n"
+        "          'rules': {'profile': 'fineweb'}, 'words': {'path': ''}}\n"
         "for kind in SCORERS:\n"
         "    build_scorer(kind, needed.get(kind, {}))\n"
         "models = {'torch', 'open_clip', 'onnxruntime', 'rapidocr', 'transformers', 'pycld2', 'opencc', 'ahocorasick_rs'}\n"
