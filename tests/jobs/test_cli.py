@@ -78,8 +78,9 @@ def test_a_missing_recipe_and_a_list_instead_of_a_mapping_are_refused(tmp_path: 
 
 
 def test_a_list_of_which_nothing_can_be_had_ends_in_an_account(tmp_path: Path) -> None:
-    done = tamis("run", recipe(tmp_path, exports=[{"policy": "kept", "to": "out"}]), "--json")
+    done = tamis("run", recipe(tmp_path, exports=[{"policy": "kept", "to": "out"}]), "--json", "--metrics", "0")
     assert done.returncode == 0, done.stderr
+    assert re.search(r"metrics: http://127\.0\.0\.1:\d+/metrics\n", done.stderr)
     told = json.loads(done.stdout.splitlines()[-1])
     assert (told["asked"], told["fetched"], told["failed"]) == (1, 0, {"connection_refused": 1})
     assert told["policies"]["kept"]["kept"] == 0
@@ -114,13 +115,11 @@ def test_a_dry_run_checks_and_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "corpus").exists()
 
 
-def test_metrics_are_served_while_a_run_lasts_and_a_wrong_address_is_refused(tmp_path: Path) -> None:
-    done = tamis("run", recipe(tmp_path), "--metrics", "0")
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"metrics: http://127\.0\.0\.1:\d+/metrics\n", done.stderr)
-    refused = tamis("run", str(tmp_path / "recipe.yaml"), "--metrics", "everywhere")
+def test_metrics_at_no_address_are_refused(tmp_path: Path) -> None:
+    refused = tamis("run", recipe(tmp_path), "--metrics", "everywhere")
     assert refused.returncode == 2
     assert "expected PORT or HOST:PORT" in refused.stderr
+    assert not (tmp_path / "corpus").exists()
 
 
 def test_the_status_of_a_folder_that_is_no_corpus_is_refused(tmp_path: Path) -> None:
