@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -58,8 +59,8 @@ class Perplexity(Scorer):
         return Needs(columns=(self.column,))
 
     def model_digest(self) -> str:
-        """SHA-256 of the model's file."""
-        return hashlib.sha256(_bytes(self.path)).hexdigest()
+        """SHA-256 of the model's file, and the version of Python's Unicode tables, which fold case."""
+        return f"{hashlib.sha256(_bytes(self.path)).hexdigest()} Unicode {unicodedata.unidata_version}"
 
     def setup(self, device: Device) -> None:
         """Read the model, once a process."""

@@ -87,8 +87,8 @@ class Words(Scorer):
         return Needs(columns=(self.column,), extra="text")
 
     def model_digest(self) -> str:
-        """SHA-256 over the lists' names and words, before any step, and the version of OpenCC's tables where they are used."""
-        digest = hashlib.sha256()
+        """SHA-256 over the lists' names and words, before any step, and the versions of the tables that the steps use."""
+        digest = hashlib.sha256(f"Unicode {unicodedata.unidata_version}\n".encode())
         for name, entries in _lists(self.path).items():
             digest.update("\n".join([f"[{name}]", *entries, ""]).encode())
         if "simplified" in self.normalise:

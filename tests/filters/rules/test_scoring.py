@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,23 @@ def test_the_identity_tells_what_the_profile_says_and_not_where_it_lies(tmp_path
     one, two, three = (identity(scorer, "rules", Device()) for scorer in (first, second, other))
     assert one == two
     assert one != three
+
+
+def test_the_identity_tells_the_version_of_unicode(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Rules("news").model_digest()
+    monkeypatch.setattr(unicodedata, "unidata_version", "1.0")
+    assert Rules("news").model_digest() != before
+
+
+@pytest.mark.parametrize(
+    "piece", ["a.", "a-", "<a", "&a", "【", "\n", "\n ", "a'", "1", "月1", "报1日", "记者 张", "二〔", "第一", "#a"]
+)
+def test_no_text_takes_long(piece: str) -> None:
+    text = piece * 30_000 + "!"
+    for name in profile_names():
+        started = time.process_time()
+        measured(Rules(name), text)
+        assert time.process_time() - started < 20  # a quarter of a second; a pattern that backtracks would take hours
 
 
 @settings(max_examples=60, deadline=None)
