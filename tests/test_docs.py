@@ -14,9 +14,9 @@ import pytest
 from tamis.corpora.metering import PHASES
 from tamis.filters.registry import build_scorer
 from tamis.jobs.metrics import FAMILIES
-from tamis.pipelines.recipe import load_yaml, parse_recipe
+from tamis.pipelines.recipe import FetchBlock, load_yaml, parse_recipe
 
-PAGES = ("recipes", "deciding", "adopting", "scorers", "watching")
+PAGES = ("recipes", "deciding", "adopting", "scorers", "watching", "fetching")
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +68,16 @@ def test_the_readme_shows_a_sound_recipe(root: Path, tmp_path: Path) -> None:
 def test_the_architecture_shows_a_recipe_whose_keys_are_known_or_announced(root: Path, tmp_path: Path) -> None:
     block = next(b for b in _blocks(root / "docs" / "architecture.md", "yaml") if "criteria:" in b)
     assert parse_recipe(load_yaml(block), tmp_path).name == "laion-mini"
+
+
+def test_the_page_on_fetching_has_every_key_with_its_default(root: Path, tmp_path: Path) -> None:
+    [block] = _blocks(root / "docs" / "fetching.md", "yaml")
+    told = load_yaml(block)["fetch"]
+    assert set(told) == set(FetchBlock.model_fields)
+    recipe = {"corpus": "c", "source": {"kind": "laion", "path": "list.csv"}, "fetch": told}
+    own = {name: told.pop(name) for name in ("user_agent", "opt_out", "resize")}
+    assert parse_recipe({**recipe, "fetch": {**told, **own}}, tmp_path).fetch.opt_out == str(tmp_path / "no.txt")
+    assert FetchBlock(**told) == FetchBlock()
 
 
 def test_pages_link_to_files_that_are_there(root: Path, files: list[str]) -> None:
