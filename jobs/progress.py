@@ -20,7 +20,6 @@ from rich.progress import (
 
 from ..pipelines.logs import Entry
 
-
 NEWS_SECONDS = 30.0
 """How often a line tells of a stage where there is no bar."""
 

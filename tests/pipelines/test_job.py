@@ -119,6 +119,8 @@ class Stopping:
     def __init__(self, error: BaseException) -> None:
         self._error = error
 
+    def check(self, modules: Sequence[str]) -> None: ...
+
     def map(self, task: Task, items: Sequence[str], resources: Resources) -> Iterator[Outcome]:
         yield Outcome(items[0], task(items[0]))
         raise self._error
