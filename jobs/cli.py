@@ -218,7 +218,7 @@ def _job(path: Path, options: RunOptions, writes: bool = True) -> Job:
 
 
 def _job_of(recipe: Recipe, options: RunOptions, writes: bool = True) -> Job:
-    """The recipe's job, with the engine and the number of workers that the command line names, if it does.
+    """The recipe's job, with the engine, its address and the number of workers that the command line names, if it does.
 
     A job that ``writes`` has its corpus to itself until the verb ends.
     """
@@ -227,8 +227,10 @@ def _job_of(recipe: Recipe, options: RunOptions, writes: bool = True) -> Job:
     from ..pipelines.job import Job
     from .engines.choosing import engine_of
 
-    told = {"kind": options.engine or recipe.engine.kind, "workers": options.workers or recipe.engine.workers}
-    block = recipe.engine.model_copy(update=told)
+    told = {"kind": options.engine, "workers": options.workers, "address": options.address}
+    block = recipe.engine.model_copy(update={key: value for key, value in told.items() if value is not None})
+    if options.address is not None and block.kind == "local":
+        raise ConfigError("--address: the engine is local, which has none; name another with --engine ray or spark")
     job_recipe = recipe.model_copy(update={"engine": block})
     store = Store(recipe.corpus)
     lock = held.enter_context(locked(store, _say)) if writes else None

@@ -23,7 +23,15 @@ class RunOptions:
         str | None, typer.Option("--engine", help="Where to run: local, ray or spark. [default: the recipe's]")
     ] = None
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Worker processes. [default: the recipe's]")
+        int | None,
+        typer.Option("--workers", min=1, help="Workers: processes, actors or task slots. [default: the recipe's]"),
+    ] = None
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            help="The cluster: a Ray address (HOST:PORT, ray://HOST, auto) or a Spark master. [default: the recipe's]",
+        ),
     ] = None
     metrics: Annotated[
         str | None,

@@ -53,7 +53,7 @@ BAD: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["LINK", "URL"],
     ),
     "an unwritable folder": ({"corpus": "/proc/tamis"}, ["/proc/tamis", "cannot write"]),
-    "an engine that is not there": ({"engine": {"kind": "spark"}}, ["spark", "local"]),
+    "an engine that is not there": ({"engine": {"kind": "dask"}}, ["engine.kind", "dask", "local", "ray", "spark"]),
 }
 
 
@@ -67,6 +67,22 @@ def test_a_bad_recipe_is_one_clear_message_and_exit_2(tmp_path: Path, name: str)
         assert word in done.stderr.replace("\n", " ")
     assert done.stdout == ""
     assert not (tmp_path / "corpus").exists(), "refused before anything was done"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--engine", "dask"), "engine.kind: no engine 'dask'; there are local, ray, spark"),
+        (("--address", "head:6379"), "--address: the engine is local, which has none"),
+    ],
+)
+def test_an_engine_that_cannot_be_is_refused_on_the_command_line_too(
+    tmp_path: Path, options: tuple[str, ...], told: str
+) -> None:
+    done = tamis("run", recipe(tmp_path), *options)
+    assert done.returncode == 2
+    assert told in done.stderr.replace("\n", " ")
+    assert not (tmp_path / "corpus").exists()
 
 
 def test_a_missing_recipe_and_a_list_instead_of_a_mapping_are_refused(tmp_path: Path) -> None:

@@ -37,9 +37,9 @@ def test_what_is_not_said_is_left_to_the_recipe() -> None:
 
 @pytest.mark.parametrize("first", [True, False])
 def test_shared_options_and_the_verb_s_own_stand_in_any_order(first: bool) -> None:
-    shared = ("--engine", "ray", "--workers", "8", "--metrics", "0.0.0.0:9100")
+    shared = ("--engine", "ray", "--workers", "8", "--address", "head:1", "--metrics", "0.0.0.0:9100")
     options, recipe, loud = ran(*(("--loud", "r.yaml", *shared) if first else (*shared, "r.yaml", "--loud")))
-    assert (options.engine, options.workers, options.metrics) == ("ray", 8, "0.0.0.0:9100")
+    assert options == RunOptions("ray", 8, "head:1", "0.0.0.0:9100")
     assert (recipe, loud) == ("r.yaml", True)
 
 
@@ -50,5 +50,5 @@ def test_an_option_is_checked_as_if_it_were_the_verb_s_own() -> None:
 
 def test_help_tells_them_all() -> None:
     told = CliRunner().invoke(app, ["verb", "--help"]).output
-    for word in ("Do it.", "--engine", "--workers", "--metrics", "--loud"):
+    for word in ("Do it.", "--engine", "--workers", "--address", "--metrics", "--loud"):
         assert word in told
