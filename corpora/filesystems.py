@@ -25,14 +25,15 @@ _S3_PROTOCOLS = ("s3://", "s3a://")
 S3_CONFIG: dict[str, Any] = {
     "connect_timeout": 10,
     "read_timeout": 60,
-    "retries": {"mode": "standard", "total_max_attempts": 6},
+    "retries": {"mode": "standard", "total_max_attempts": 5},
     "max_pool_connections": 64,
 }
 """How long botocore waits, and how often it asks again (on 5xx, SlowDown, resets and time-outs, after
 ``rand(0, 1) * 2 ** attempt`` seconds); ``FSSPEC_S3='{"config_kwargs": {...}}'`` says otherwise."""
 
-S3_TURNS = 3
-"""How often s3fs in turn begins anew when a connection fails for good or a body breaks off."""
+S3_TURNS = 5
+"""How often s3fs in turn begins anew, when botocore gave up a connection or a body broke off. A server that is not there
+is given up after half a minute, or three of a read."""
 
 
 def filesystem(url: str) -> tuple[Any, str]:
@@ -96,9 +97,9 @@ def reaching(url: str) -> Iterator[None]:
 
 
 def _library_errors() -> tuple[type[Exception], ...]:
-    """What botocore raises that is no ``OSError``; nothing where it was never imported."""
-    module = sys.modules.get("botocore.exceptions")
-    return (module.BotoCoreError, module.HTTPClientError) if module else ()
+    """What botocore and what is below it raise that is no ``OSError``; nothing where they were never imported."""
+    botocore, aiohttp = sys.modules.get("botocore.exceptions"), sys.modules.get("aiohttp")
+    return (botocore.BotoCoreError, botocore.HTTPClientError, aiohttp.ClientError) if botocore and aiohttp else ()
 
 
 def _extra(url: str) -> str:
