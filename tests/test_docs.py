@@ -16,7 +16,7 @@ from tamis.filters.registry import build_scorer
 from tamis.jobs.metrics import FAMILIES
 from tamis.pipelines.recipe import FetchBlock, load_yaml, parse_recipe
 
-PAGES = ("recipes", "deciding", "adopting", "scorers", "watching", "fetching")
+PAGES = ("recipes", "deciding", "adopting", "scorers", "watching", "fetching", "clusters")
 
 
 @pytest.fixture(scope="session")
