@@ -13,10 +13,16 @@ from .errors import TamisError
 
 
 @contextmanager
-def calculator() -> Iterator[duckdb.DuckDBPyConnection]:
-    """An empty connection whose sorts and groupings may be larger than memory."""
-    with tempfile.TemporaryDirectory(prefix="tamis-spill-") as folder, duckdb.connect() as connection:
+def calculator(memory_bytes: int | None = None, beside: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An empty connection whose sorts and groupings may be larger than memory.
+
+    With ``memory_bytes`` it holds no more than that, on one thread, since each thread has buffers of its own. It spills to a
+    folder of its own below ``beside``, or below the temporary folder.
+    """
+    with tempfile.TemporaryDirectory(prefix="tamis-spill-", dir=beside) as folder, duckdb.connect() as connection:
         connection.execute("SET temp_directory = ?", [folder])
+        if memory_bytes is not None:
+            connection.execute(f"SET threads = 1; SET memory_limit = '{memory_bytes}B'")
         yield connection
 
 

@@ -1,9 +1,10 @@
 """What every engine promises, and the task boundary: the one place that catches ``Exception``.
 
-An engine has the verb ``map``: run a picklable task over item names (shards), anywhere, in any order. Operators do not
-know where they run; engines do not know what they run. Outcomes are small and JSON-able; bulk data goes through the store.
+An engine has two verbs. ``map``: run a picklable task over item names (shards), anywhere, in any order. ``group``: bring
+rows with equal keys together and reduce them. Operators do not know where they run; engines do not know what they run.
+Outcomes are small and JSON-able; bulk data goes through the store.
 
-Price: a task is pickled once a worker; an item costs one message each way.
+Price: a task is pickled once a worker; an item costs one message each way. ``group``: corpora/grouping.py.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import ConfigError, FatalError, TamisError
+
+if TYPE_CHECKING:
+    from .grouping import Dataset, Grouping, Parts
 
 _HOPELESS = {errno.ENOSPC, errno.EROFS, errno.EDQUOT}
 """No space to write: another attempt on this machine, and every other item, meets the same."""
@@ -89,6 +93,15 @@ class Engine(Protocol):
 
         Raises:
             FatalError, ConfigError: a task or its set-up met one; nothing further is started.
+        """
+
+    def group(self, dataset: Dataset, grouping: Grouping, parts: Parts, resources: Resources) -> Iterator[Outcome]:
+        """Make the parts of ``grouping`` over ``dataset`` that are not there; yield an outcome a part, with its ``rows``.
+
+        Items are read and parts are made by workers; when the iterator ends, all parts are there and marked as such.
+
+        Raises:
+            FatalError, ConfigError: an item could not be read or a part not made; parts that were made stay.
         """
 
 

@@ -268,6 +268,22 @@ class Store:
         if self._lines is not None:
             self._lines.flush()
 
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[str]:
+        """A folder of this machine for files on their way, gone after the block: in the spool, or in the temporary folder."""
+        if self.local is None:
+            with tempfile.TemporaryDirectory(prefix="tamis-") as folder:
+                yield folder
+            return
+        held = self._new_spool()  # while it is there, no sweep takes the spool away
+        scratch = held.with_name(held.name + "0")
+        scratch.mkdir()
+        try:
+            yield str(scratch)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+            held.unlink(missing_ok=True)
+
     def sweep(self) -> None:
         """Remove what killed processes left: spools of this machine's, uploads to S3 that are a day old."""
         if self.local is None:
@@ -279,7 +295,7 @@ class Store:
             for leftover in (self.local / SPOOL).iterdir():
                 found = _SPOOLED.fullmatch(leftover.name)
                 if found and found["node"] == platform.node() and not _alive(int(found["pid"])):
-                    leftover.unlink(missing_ok=True)
+                    _remove(leftover)
         with contextlib.suppress(OSError):  # not empty: another run is writing
             (self.local / SPOOL).rmdir()
 
@@ -324,6 +340,13 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _remove(leftover: Path) -> None:
+    if leftover.is_dir():
+        shutil.rmtree(leftover, ignore_errors=True)
+    else:
+        leftover.unlink(missing_ok=True)
 
 
 def _alive(pid: int) -> bool:

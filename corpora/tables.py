@@ -54,6 +54,45 @@ def growing_table(
         flush()
 
 
+class ChunkedTable:
+    """A table that is being written by tables of any length; it holds at most one row group of them."""
+
+    def __init__(self, writer: pq.ParquetWriter) -> None:
+        """Write with ``writer``."""
+        self._writer = writer
+        self._held = writer.schema.empty_table()
+        self.rows = 0
+        self.bytes = 0
+        """Of the file, once it is whole."""
+
+    def append(self, table: pa.Table) -> None:
+        """Write more rows."""
+        self.rows += table.num_rows
+        self._held = pa.concat_tables([self._held, table.replace_schema_metadata(self._writer.schema.metadata)])
+        full = (self._held.num_rows - 1) // ROW_GROUP_ROWS * ROW_GROUP_ROWS  # the rest is not known to be a row group
+        if full > 0:
+            self._write(self._held.slice(0, full))
+            self._held = self._held.slice(full)
+
+    def end(self) -> None:
+        """No more rows come."""
+        self._write(self._held)
+
+    def _write(self, table: pa.Table) -> None:
+        self._writer.write_table(table.combine_chunks(), ROW_GROUP_ROWS)
+
+
+@contextmanager
+def chunked_table(store: Store, path: str, schema: pa.Schema, meta: Mapping[str, Any]) -> Iterator[ChunkedTable]:
+    """Commit a table by tables of any length; the bytes are those that ``write_table`` would give it."""
+    with store.commit(path) as file:
+        with _writer(file, schema, meta) as writer:
+            table = ChunkedTable(writer)
+            yield table
+            table.end()
+        table.bytes = file.tell()
+
+
 def _writer(file: IO[bytes], schema: pa.Schema, meta: Mapping[str, Any]) -> pq.ParquetWriter:
     described = json.dumps(meta, sort_keys=True, separators=(",", ":")).encode()
     return pq.ParquetWriter(
@@ -85,6 +124,21 @@ def read_table(store: Store, path: str, columns: Sequence[str] | None = None) ->
         file = pq.ParquetFile(source)
         table = file.read(columns=list(columns) if columns is not None else None, use_threads=False)
         return table.replace_schema_metadata(None), metadata_of(file.schema_arrow)
+
+
+def scan_table(store: Store, path: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """Read ``columns`` (all by default) of a committed table, a row group at a time.
+
+    Raises:
+        ShardError: the file is not a table of ours.
+    """
+    with _readable(store, path) as source:
+        file = pq.ParquetFile(source)
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(
+                group, columns=list(columns) if columns is not None else None, use_threads=False
+            )
+            yield table.replace_schema_metadata(None)
 
 
 def read_meta(store: Store, path: str) -> dict[str, Any]:

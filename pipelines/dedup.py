@@ -1,29 +1,33 @@
-"""The dedup stage: the recipe's ways of finding duplicates, each a table uid -> cluster.
+"""The dedup stage: the recipe's ways of finding duplicates, each a table uid -> cluster in parts, made by ``Engine.group``.
 
-A table is made anew when the corpus, or what it compares, changed: its folder is named by both.
+A table is made anew when the corpus, or what it compares, changed: its folder is named by both. How many parts it has is a
+function of the corpus, so that every engine writes the same files.
+
+    duplicates/<method>/<identity8>/<part>.parquet   uid, cluster, distance; a cluster lies in one part
+    duplicates/<method>/<identity8>/parts.json       written last
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from ..corpora.engine import Outcome, here
+from ..corpora.engine import Resources
 from ..corpora.errors import ConfigError
+from ..corpora.grouping import Dataset, Parts, part_name
 from ..corpora.index import path_of
-from ..corpora.metering import Meter
 from ..corpora.ranges import each
 from ..corpora.store import Store
-from ..corpora.tables import read_meta, read_table, write_table
-from ..filters.duplicates import equal_values
+from ..corpora.tables import count_rows, read_meta
+from ..filters.duplicates import CLUSTERS_SCHEMA, compared, equal_values
 from ..filters.scorer import digest8
 from .columns import WideTable, wide_table
 from .job import Job, StageResult, Work, watched
 
 STAGE = "dedup"
+ROWS_A_PART = 1 << 20
 
 
 def corpus_digest(store: Store, shards: Sequence[str]) -> str:
@@ -32,10 +36,13 @@ def corpus_digest(store: Store, shards: Sequence[str]) -> str:
     return digest8([[shard, digest] for shard, digest in zip(shards, digests, strict=True)])
 
 
-def clusters_path(wide: WideTable, name: str, on: str, corpus: str) -> str:
-    """Where a method's clusters lie: named by what is compared and by the corpus that was compared."""
-    family = next((spec.identity8 for spec in wide.families if on.startswith(f"{spec.name}.")), None)
-    return f"duplicates/{name}/{digest8({'on': on, 'family': family, 'corpus': corpus})}/clusters.parquet"
+def parts_of(wide: WideTable, name: str, on: str, corpus: str) -> Parts:
+    """The parts of a method's table, there or not: named by what is compared and by the corpus that was compared."""
+    family = next((spec for spec in wide.families if on.startswith(f"{spec.name}.")), None)
+    told = {"on": on, "family": family.identity8 if family else None, "corpus": corpus}
+    unmeasured = sorted(path for path in wide.unmeasured if family and path.startswith(f"{family.folder}/"))
+    identity = digest8({**told, "unmeasured": unmeasured} if unmeasured else told)
+    return Parts(wide.store, f"duplicates/{name}/{identity}", {"on": on, "corpus": corpus})
 
 
 def dedup(job: Job) -> StageResult:
@@ -45,18 +52,34 @@ def dedup(job: Job) -> StageResult:
     corpus = corpus_digest(job.store, shards)
     check_methods(job, wide)
     methods = {name: block.on for name, block in job.recipe.duplicates.items()}
-    paths = {name: clusters_path(wide, name, on, corpus) for name, on in methods.items()}
-    todo = [name for name, path in paths.items() if not job.store.exists(path)]
-    with watched(job, STAGE, Work(todo, len(methods) - len(todo), "copies", "rows")) as running:
+    tables = {name: parts_of(wide, name, on, corpus) for name, on in methods.items()}
+    partitions = 1 + _rows(job.store, shards) // ROWS_A_PART
+    todo = {name: parts.begin(partitions) for name, parts in tables.items() if parts.count() != partitions}
+    items = [f"{name}/{part_name(number)}" for name, numbers in todo.items() for number in numbers]
+    job.store.sweep()
+    with watched(job, STAGE, Work(items, len(methods) * partitions - len(items), "copies", "rows")) as running:
         for name in todo:
-            started, meter = time.perf_counter(), Meter()
-            table = equal_values(wide.scan(shards)([methods[name]]), methods[name])
-            meter.lap("judge")
-            meter.bytes_out += write_table(job.store, paths[name], table, {"on": methods[name], "corpus": corpus})
-            meter.lap("write")
-            told = {"rows": table.num_rows, **meter.told()}
-            running.take(Outcome(name, told, seconds=time.perf_counter() - started, worker=here("driver")))
+            dataset = Dataset(shards, _Compared(wide, methods[name]))
+            grouping = equal_values(wide.schema().field(methods[name]).type, partitions)
+            for outcome in job.engine.group(dataset, grouping, tables[name], Resources()):
+                running.take(replace(outcome, item=f"{name}/{outcome.item}"))
     return running.result()
+
+
+def _rows(store: Store, shards: Sequence[str]) -> int:
+    return sum(each(lambda shard: count_rows(store, path_of(shard)), shards, store.requests_at_once))
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """Reads what a shard's rows are compared by."""
+
+    wide: WideTable
+    on: str
+
+    def __call__(self, shard: str) -> Iterator[pa.Table]:
+        table, _ = self.wide.read(shard, [self.on])
+        yield compared(table["uid"], table[self.on])
 
 
 def check_methods(job: Job, wide: WideTable) -> None:
@@ -77,10 +100,16 @@ def read_clusters(job: Job, wide: WideTable, corpus: str) -> dict[str, pa.Table]
     Raises:
         ConfigError: a method has not been run on the corpus as it is.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, pa.Table] = {}
     for name, block in job.recipe.duplicates.items():
-        path = clusters_path(wide, name, block.on, corpus)
-        if not job.store.exists(path):
+        parts = parts_of(wide, name, block.on, corpus)
+        if parts.count() is None:
             raise ConfigError(f"duplicates.{name} is not made for this corpus as it is: run `tamis dedup RECIPE`")
-        found[name] = read_table(job.store, path, ["uid", "cluster"])[0]
+        found[name] = clusters(parts)
     return found
+
+
+def clusters(parts: Parts) -> pa.Table:
+    """The clusters of a method that was run: uid, cluster."""
+    columns = ["uid", "cluster"]
+    return pa.concat_tables([CLUSTERS_SCHEMA.empty_table().select(columns), *parts.tables(columns)])

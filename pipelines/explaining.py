@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from ..corpora.corpus import Corpus
 from ..corpora.errors import ConfigError
+from ..corpora.grouping import finished_parts
 from ..corpora.index import path_of
 from ..corpora.plan import REFUSED
 from ..corpora.tables import read_table
@@ -82,11 +83,19 @@ def _scores(corpus: Corpus, shard: str, row: int) -> Iterator[tuple[str, Any]]:
 def _duplicates(corpus: Corpus, uid: str) -> Iterator[tuple[str, Any]]:
     for method in corpus.store.folders("duplicates"):
         for identity in corpus.store.folders(f"duplicates/{method}"):
-            table = read_table(corpus.store, f"duplicates/{method}/{identity}/clusters.parquet")[0]
-            mine = _matching(table, "uid", uid)
-            if mine:
-                copies = _matching(table, "cluster", mine[0]["cluster"])
-                yield f"{method}/{identity}", [copy["uid"] for copy in copies if copy["uid"] != uid]
+            for table in _clusters(corpus, f"duplicates/{method}/{identity}"):
+                mine = _matching(table, "uid", uid)
+                if mine:
+                    copies = _matching(table, "cluster", mine[0]["cluster"])
+                    yield f"{method}/{identity}", [copy["uid"] for copy in copies if copy["uid"] != uid]
+
+
+def _clusters(corpus: Corpus, folder: str) -> Iterator[pa.Table]:
+    """The clusters that one method found, a part at a time; a cluster lies in one part."""
+    parts = finished_parts(corpus.store, folder)
+    if parts is not None:
+        for number in range(parts.count() or 0):
+            yield read_table(corpus.store, parts.path(number))[0]
 
 
 def _verdicts(corpus: Corpus, shard: str, row: int) -> Iterator[tuple[str, Any]]:

@@ -27,9 +27,9 @@ def engine_of(block: EngineBlock) -> Engine:
     if block.kind == "ray":
         with environment(_QUIET_RAY):
             from .ray import RayEngine
-        return RayEngine(block.workers, block.max_workers, block.address)
+        return RayEngine(block.workers, block.max_workers, block.address, memory_gib=block.memory_gib)
     if block.kind == "spark":
         from .spark import SparkEngine
 
         return SparkEngine(block.workers, block.address)
-    return LocalEngine(block.workers)
+    return LocalEngine(block.workers, block.memory_gib)

@@ -16,6 +16,7 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ from typing import Any
 from ...corpora.engine import Outcome, Resources, Task, attempt, here, set_up
 from ...corpora.errors import ConfigError
 from ...corpora.extras import absent, remedy
+from ...corpora.grouping import Dataset, Grouping, Parts
+from ...corpora.groups import completed
+from .local_grouping import made_by_maps
 from .supervising import Crew, Death, Supervisor, Worker
 
 NAME = "local"
@@ -38,6 +42,8 @@ class LocalEngine:
     """Runs tasks in ``workers`` processes; in fewer where the GPUs hold fewer."""
 
     workers: int = 2
+    memory_gib: float = 1.0
+    """What a worker of ``group`` may hold before it spills to disk."""
     name: str = NAME
 
     def check(self, modules: Sequence[str]) -> None:
@@ -59,6 +65,13 @@ class LocalEngine:
         places = gpu_places(visible_gpus(os.environ), resources.gpus) if resources.gpus else [None] * self.workers
         crew = _Processes(task, thread_limits(resources), places[: self.workers])
         yield from Supervisor(crew, len(crew.places), len(crew.places)).run(items)
+
+    def group(self, dataset: Dataset, grouping: Grouping, parts: Parts, resources: Resources) -> Iterator[Outcome]:
+        """Make the parts of ``grouping`` that are not there; see ``Engine.group``."""
+        run = partial(self.map, resources=resources)
+        return completed(
+            NAME, grouping, parts, lambda todo: made_by_maps(run, dataset, grouping, parts, todo, self.memory_gib)
+        )
 
 
 def thread_limits(resources: Resources) -> dict[str, str]:

@@ -16,13 +16,12 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from ...corpora.engine import Task
 from ..shipping import PACKAGE
 
 _INSTALLED = {"site-packages", "dist-packages"}
 
 
-def own_modules(task: Task) -> tuple[str, ...]:
+def own_modules(task: object) -> tuple[str, ...]:
     """The top-level names of modules and packages to send along with a task, sorted."""
     pickler = _Pickler()
     pickler.dump(task)

@@ -19,12 +19,14 @@ from ray.exceptions import RayError, RayTaskError
 
 from ...corpora.engine import Json, Outcome, Resources, Task, attempt, here, set_up
 from ...corpora.errors import ConfigError, FatalError, TamisError
+from ...corpora.grouping import Dataset, Grouping, Parts
+from ...corpora.groups import completed
 from .local import thread_limits
 from .own_modules import own_modules
+from .ray_grouping import NAME, made_on_ray
 from .ray_session import check_nodes, has_room, is_own, needs_of, open_session, reason, told_room
 from .supervising import Crew, Death, Supervisor, Worker
 
-NAME = "ray"
 _LOOK_SECONDS = 1.0
 """How often one looks whether actors without a place may still get one."""
 
@@ -43,6 +45,8 @@ class RayEngine:
     address: str | None = None
     modules: tuple[str, ...] = ()
     patience_seconds: float = 600.0
+    memory_gib: float = 1.0
+    """What a worker of ``group`` may hold before it spills to disk."""
     name: str = NAME
 
     @property
@@ -74,6 +78,15 @@ class RayEngine:
         open_session(self.address, self._most * resources.cpus, {*self.modules, *own_modules(task)})
         crew = _Actors(task, resources, self.patience_seconds)
         yield from Supervisor(crew, self.workers, self._most).run(items)
+
+    def group(self, dataset: Dataset, grouping: Grouping, parts: Parts, resources: Resources) -> Iterator[Outcome]:
+        """Make the parts of ``grouping`` that are not there; see ``Engine.group``."""
+
+        def make(todo: Sequence[int]) -> Iterator[Outcome]:
+            open_session(self.address, self._most * resources.cpus, {*self.modules, *own_modules((dataset, grouping))})
+            return made_on_ray(dataset, grouping, parts, todo, resources, self.memory_gib)
+
+        return completed(NAME, grouping, parts, make)
 
 
 class _Hands:

@@ -17,11 +17,10 @@ from typing import Any
 import yaml
 
 from ...corpora.store import Store
-from ...corpora.tables import read_table
 from ...filters.expressions import walk
 from ..columns import wide_table
 from ..deciding import compile_recipe, read_decision
-from ..dedup import clusters_path, corpus_digest
+from ..dedup import clusters, corpus_digest, parts_of
 from ..job import Job
 from ..run import RunResult
 from ..summary import summarise
@@ -86,10 +85,9 @@ def _groups(job: Job, survey: Survey, shown: int) -> Iterator[Groups]:
     """The duplicates that the recipe names, as far as they were looked for in the corpus as it is."""
     corpus = corpus_digest(job.store, survey.shards)
     for name, block in job.recipe.duplicates.items():
-        path = clusters_path(survey.wide, name, block.on, corpus)
-        if job.store.exists(path):
-            clusters = read_table(job.store, path, ["uid", "cluster"])[0]
-            yield Groups(name, block.on, clusters, _choosing(survey, name), shown)
+        parts = parts_of(survey.wide, name, block.on, corpus)
+        if parts.count() is not None:
+            yield Groups(name, block.on, clusters(parts), _choosing(survey, name), shown)
 
 
 def _choosing(survey: Survey, method: str) -> list[str]:

@@ -157,6 +157,25 @@ def test_a_sweep_leaves_what_is_not_its_own(tmp_path: Path) -> None:
     assert set(leftovers(store, tmp_path)) == kept
 
 
+def test_a_scratch_folder_is_there_for_a_while_and_swept_when_its_process_was_killed(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    with store.scratch() as folder:
+        (Path(folder) / "rows").write_bytes(b"rows")
+        store.sweep()
+        assert (Path(folder) / "rows").read_bytes() == b"rows"
+        assert store.names("") == []
+        left = Path(folder).rename(tmp_path / SPOOL / f"{platform.node()}-{dead_pid()}-00ff")
+    assert leftovers(store, tmp_path) == [left.name]
+    store.sweep()
+    assert not (tmp_path / SPOOL).exists()
+
+
+def test_a_scratch_folder_of_a_far_store_is_on_this_machine() -> None:
+    with Store("memory://scratch").scratch() as folder:
+        assert Path(folder).is_dir()
+    assert not Path(folder).exists()
+
+
 def test_sweeping_where_nothing_was_written_is_fine(store: Store) -> None:
     store.sweep()
     assert store.names("") == []

@@ -19,11 +19,13 @@ from tamis.corpora.errors import ShardError
 from tamis.corpora.store import Store
 from tamis.corpora.tables import (
     ROW_GROUP_ROWS,
+    chunked_table,
     count_rows,
     finite,
     growing_table,
     read_meta,
     read_table,
+    scan_table,
     write_table,
 )
 
@@ -192,3 +194,33 @@ def test_a_damaged_table_is_an_error_of_the_shard_with_a_way_out(how: str, store
 def test_no_clock_and_no_path_is_in_the_bytes(store: Store) -> None:
     first = hashlib.sha256(written(store, wide(500))).digest()
     assert hashlib.sha256(written(Store("memory://elsewhere"), wide(500))).digest() == first
+
+
+@pytest.mark.parametrize("rows", [0, 1, ROW_GROUP_ROWS, ROW_GROUP_ROWS + 1, 2 * ROW_GROUP_ROWS + 5])
+def test_tables_of_any_length_make_the_file_of_the_whole(store: Store, rows: int) -> None:
+    table = wide(1 + rows // 50).take(pa.array(np.arange(rows) % (1 + rows // 50)))
+    expected = written(store, table)
+    for size in (rows or 1, 999, ROW_GROUP_ROWS):
+        with chunked_table(store, "c.parquet", table.schema, {}) as chunks:
+            for start in range(0, rows, size):
+                chunks.append(table.slice(start, size))
+        assert store.read("c.parquet") == expected
+        assert (chunks.rows, chunks.bytes) == (rows, len(expected))
+
+
+def test_a_table_in_chunks_that_fails_leaves_nothing(store: Store) -> None:
+    with pytest.raises(pa.ArrowInvalid), chunked_table(store, "c.parquet", TABLE.schema, {}) as chunks:
+        chunks.append(TABLE.select(["uid"]))
+    assert store.names("") == []
+
+
+def test_a_table_is_scanned_a_row_group_at_a_time(store: Store) -> None:
+    table = pa.table({"n": range(ROW_GROUP_ROWS + 1), "m": [0] * (ROW_GROUP_ROWS + 1)})
+    write_table(store, "t.parquet", table, {"a": 1})
+    groups = list(scan_table(store, "t.parquet", ["n"]))
+    assert [group.num_rows for group in groups] == [ROW_GROUP_ROWS, 1]
+    assert pa.concat_tables(groups) == table.select(["n"])
+    assert [group.column_names for group in scan_table(store, "t.parquet")] == [["n", "m"]] * 2
+    store.put_atomic("b.parquet", b"PAR1")
+    with pytest.raises(ShardError, match=r"b\.parquet is not readable parquet"):
+        list(scan_table(store, "b.parquet"))

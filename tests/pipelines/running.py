@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ from tamis.corpora.corpus import create
 from tamis.corpora.engine import Outcome, Resources, Task, attempt, here
 from tamis.corpora.errors import ConfigError, FatalError
 from tamis.corpora.fetching import Fetched
+from tamis.corpora.grouping import Dataset, Grouping, Parts
+from tamis.corpora.groups import completed
 from tamis.corpora.plan import make_plan, read_slots
 from tamis.corpora.records import Record
 from tamis.corpora.sharding import OpenShard
 from tamis.corpora.store import Store
+from tamis.jobs.engines.local_grouping import made_by_maps
 from tamis.pipelines.job import Job
 from tamis.pipelines.logs import Entry
 from tamis.pipelines.recipe import parse_recipe
@@ -24,8 +28,19 @@ from tamis.pipelines.recipe import parse_recipe
 from ..corpora.foreign_tars import picture
 
 
+class GroupsByMaps:
+    """``Engine.group`` for an engine of tests that has a ``map``."""
+
+    def map(self, task: Task, items: Sequence[str], resources: Resources) -> Iterator[Outcome]:
+        raise NotImplementedError
+
+    def group(self, dataset: Dataset, grouping: Grouping, parts: Parts, resources: Resources) -> Iterator[Outcome]:
+        run = partial(self.map, resources=resources)
+        return completed("here", grouping, parts, lambda todo: made_by_maps(run, dataset, grouping, parts, todo, 0.25))
+
+
 @dataclass
-class Inline:
+class Inline(GroupsByMaps):
     """Runs tasks in this process; ``stop_after`` items the run is stopped, and ``poison`` items fail; lacks ``lacks``."""
 
     stop_after: int | None = None

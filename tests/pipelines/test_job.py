@@ -14,7 +14,7 @@ from tamis.corpora.errors import FatalError
 from tamis.pipelines.job import Job, Work, nothing_left, run_map
 from tamis.pipelines.logs import Begun, Ended, Entry, read_log
 
-from .running import Inline, job_for
+from .running import GroupsByMaps, Inline, job_for
 
 
 @dataclass
@@ -111,7 +111,7 @@ def test_a_stage_with_nothing_to_do_is_shown_and_logged_and_starts_no_engine(tmp
     assert [type(event) for event in read_log(job.store, "decide")] == [Begun, Ended]
 
 
-class Stopping:
+class Stopping(GroupsByMaps):
     """An engine that is stopped after one item."""
 
     name = "stopping"

@@ -108,7 +108,7 @@ def test_each_stage_tells_where_its_time_and_bytes_went(finished: tuple[Path, Jo
     assert {stage: list(one["spent"]) for stage, one in told.items()} == {
         "fetch": ["download", "write"],
         "score": ["read", "wait", "decode", "model", "write"],
-        "dedup": ["judge", "write"],
+        "dedup": ["read", "judge", "write"],
         "decide": ["read", "judge", "write"],
         "export": ["read", "write"],
     }

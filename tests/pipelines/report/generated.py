@@ -19,6 +19,8 @@ from tamis.pipelines.job import Job
 from tamis.pipelines.logs import Entry
 from tamis.pipelines.recipe import parse_recipe
 
+from ..running import GroupsByMaps
+
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">{{ 7 * 7 }}</title>"
 """A caption, an example of a failure and a spotted word that try to be more than text."""
 
@@ -58,7 +60,7 @@ class Spots(Scorer):
 '''
 
 
-class Here:
+class Here(GroupsByMaps):
     """An engine that runs everything in this process."""
 
     name = "here"
