@@ -62,6 +62,27 @@ def filesystem(url: str) -> tuple[Any, str]:
     return fs, str(path)
 
 
+def files_at(path: str, endings: tuple[str, ...] = ()) -> dict[str, int]:
+    """The files that a path or a glob names, and those in a folder with one of ``endings``, if given.
+
+    Each by the name by which any process can open it, in the order of names, with its size in bytes. One listing, however
+    many there are.
+    """
+    fs, pattern = filesystem(path)
+    with reaching(path):
+        try:
+            found = fs.info(pattern)
+        except (FileNotFoundError, NotADirectoryError):
+            found = {"type": ""}
+        entries = [found]
+        if found["type"] == "directory" and endings:
+            entries = [one for one in fs.ls(pattern, detail=True) if str(one["name"]).lower().endswith(endings)]
+        elif found["type"] != "file" and fsspec.core.has_magic(pattern):
+            entries = list(fs.glob(pattern, detail=True).values())
+    sizes = {str(one["name"]): int(one["size"]) for one in entries if one["type"] == "file"}
+    return {str(fs.unstrip_protocol(name)).removeprefix("file://"): sizes[name] for name in sorted(sizes)}
+
+
 def is_s3(fs: Any) -> bool:
     """Whether a file system is S3, or speaks its language."""
     return "s3" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)

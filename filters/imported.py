@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import fsspec
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from ..corpora.errors import ConfigError, DataError
+from ..corpora.filesystems import files_at
+from ..corpora.ranges import open_file
 from .scorer import Column, Device, Needs, Sample, Scorer
 
 _BLOCK_BYTES = 8 << 20
@@ -73,19 +74,17 @@ class Imported(Scorer):
 
 
 def _files(path: str) -> list[str]:
-    fs, pattern = fsspec.core.url_to_fs(path)
-    names = sorted(str(name) for name in fs.glob(pattern)) if fsspec.core.has_magic(pattern) else [pattern]
-    names = [name for name in names if fs.isfile(name)]
+    names = list(files_at(path))
     if not names:
         raise ConfigError(f"scores: no file matches {path!r}; an import names a parquet or csv file, or a glob of them")
-    return [str(fs.unstrip_protocol(name)) for name in names]
+    return names
 
 
 @functools.lru_cache(maxsize=4)
 def _digest(path: str) -> str:
     digest = hashlib.sha256()
     for name in _files(path):
-        with fsspec.open(name, "rb") as file:
+        with open_file(name) as file:
             while block := file.read(_BLOCK_BYTES):
                 digest.update(block)
     return digest.hexdigest()
@@ -103,7 +102,7 @@ def _table(path: str, key: str, take: tuple[str, ...]) -> pa.Table:
 def _read(name: str, key: str, take: tuple[str, ...]) -> pa.Table:
     wanted = list(dict.fromkeys([key, *take]))
     try:
-        with fsspec.open(name, "rb") as file:
+        with open_file(name) as file:
             if name.endswith(".csv"):
                 as_text = {key: pa.string()}  # a uid of digits alone is no number
                 options = pa_csv.ConvertOptions(include_columns=wanted, column_types=as_text)

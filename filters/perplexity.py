@@ -17,11 +17,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 
 from ..corpora.errors import ConfigError
+from ..corpora.ranges import open_file
 from .captions import text_of
 from .ngrams import NgramModel, as_read, load
 from .scorer import Column, Device, Needs, Sample, Scorer
@@ -82,8 +82,8 @@ class Perplexity(Scorer):
 
 def _bytes(path: str) -> bytes:
     try:
-        with fsspec.open(path, "rb") as file:
-            return bytes(file.read())
+        with open_file(path) as file:
+            return file.read()
     except OSError as error:
         raise ConfigError(f"perplexity: cannot read the model {path!r}: {error}") from error
 

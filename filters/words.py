@@ -29,10 +29,11 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
-import fsspec
 import pyarrow as pa
 
 from ..corpora.errors import ConfigError
+from ..corpora.filesystems import files_at
+from ..corpora.ranges import open_file
 from .captions import text_of
 from .conversion import narrowed, simplified
 from .scorer import Column, Device, Needs, Sample, Scorer
@@ -205,9 +206,7 @@ def _finder(path: str, steps: tuple[Step, ...]) -> Finder:
 @functools.lru_cache(maxsize=8)
 def _lists(path: str) -> dict[str, tuple[str, ...]]:
     """The entries of each list, by its name."""
-    fs, pattern = fsspec.core.url_to_fs(path)
-    names = sorted(str(name) for name in fs.glob(pattern)) if fsspec.core.has_magic(pattern) else [pattern]
-    names = [name for name in names if fs.isfile(name)]
+    names = list(files_at(path))
     if not names:
         raise ConfigError(f"words: no file matches {path!r}; name a text file with a word a line, or a glob of them")
     lists: dict[str, tuple[str, ...]] = {}
@@ -218,7 +217,8 @@ def _lists(path: str) -> dict[str, tuple[str, ...]]:
                 f"words: {file}: the file's name names the list; {name!r} must be a lower-case letter, then "
                 "letters, digits and underscores, once"
             )
-        lists[name] = _entries(fs.cat_file(file), file)
+        with open_file(file) as opened:
+            lists[name] = _entries(opened.read(), file)
     return lists
 
 

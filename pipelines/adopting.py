@@ -18,7 +18,7 @@ from ..corpora.index import TarFile, path_of, schema_with, write_index
 from ..corpora.metering import Meter
 from ..corpora.plan import PLAN, Plan, shard_name
 from ..corpora.sharding import LEDGER_SCHEMA, account, tar_path
-from ..corpora.sources.samples import hash_tar, open_tar, unpack
+from ..corpora.sources.samples import hash_tar, unpack, whole_tar
 from ..corpora.sources.shards import COMPRESSED, TarSource, adopt, without_duplicates
 from ..corpora.store import Store
 from ..corpora.tables import read_table, write_table
@@ -103,7 +103,7 @@ class DraftTask:
         url = self.tars[item]
         if url.lower().endswith(COMPRESSED):
             return self._unpacked(item, url, meter)
-        with open_tar(url) as tar:
+        with whole_tar(url) as tar:
             rows, ledger = adopt(tar, self.source_schema)
             return self._write(item, rows, ledger, hash_tar(url, tar, ours=False), meter)
 

@@ -18,14 +18,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from ..corpora.filesystems import filesystem, is_local
 from ..corpora.index import TarFile, digest_of, schema_with
 from ..corpora.metering import Meter
+from ..corpora.ranges import RangeReader, each
 from ..corpora.sharding import add_sample
-from ..corpora.store import RangeReader, Store, WriteBehind
+from ..corpora.store import REQUESTS_AT_ONCE, Store
 from ..corpora.tables import read_table, write_table
 from ..corpora.tars import TarWriter
+from ..corpora.write_behind import WriteBehind
 
 BUFFER_BYTES = 1 << 18
+PIECE_BYTES = 4 << 20
+"""The most that is asked for in one request; ``REQUESTS_AT_ONCE`` of them bound the memory of a copy from afar."""
+
 MAX_OPEN_TARS = 256
 _OFFSETS = ("image_offset", "text_offset", "json_offset", "sample_offset", "sample_end")
 
@@ -48,7 +54,7 @@ class ExportTask:
         meter = Meter()
         table = _located(read_table(self.source, f"{self.folder}/{item}.parquet")[0], self.source)
         path = f"{item}.tar"
-        with self.target.commit(path) as sink, WriteBehind(sink) as behind, closing(_Readers()) as readers:
+        with self.target.commit(path) as sink, WriteBehind(sink) as behind, closing(_Readers(table["tar"])) as readers:
             tar = TarWriter(behind)
             index = (_copy_whole if _laid_out_by_us(table) else _rewrite)(tar, table, readers, meter)
             digest = tar.close()
@@ -81,7 +87,9 @@ def _laid_out_by_us(table: pa.Table) -> bool:
 class _Readers:
     """Open source tars, the least recently used closed first."""
 
-    def __init__(self) -> None:
+    def __init__(self, urls: pa.ChunkedArray) -> None:
+        """Nothing is open yet; the first of ``urls`` says where they all are."""
+        self.far = any(not is_local(filesystem(url)[0]) for url in urls.slice(0, 1).to_pylist())
         self._open: OrderedDict[str, RangeReader] = OrderedDict()
 
     def of(self, url: str) -> RangeReader:
@@ -101,7 +109,11 @@ def _copy_whole(tar: TarWriter, table: pa.Table, readers: _Readers, meter: Meter
     """Copy samples of our own tars, header to padding; the rows with offsets into the new tar."""
     starts = table["sample_offset"].to_numpy()
     ends = table["sample_end"].to_numpy()
-    _copy(tar, readers, _runs(table["tar"].to_pylist(), starts, ends), meter)
+    runs = _runs(table["tar"].to_pylist(), starts, ends)
+    if readers.far:
+        _copy_from_afar(tar, _pieces(readers, runs), meter)
+    else:
+        _copy(tar, readers, runs, meter)
     sizes = ends - starts
     meter.bytes_in += int(sizes.sum())
     moved = np.cumsum(sizes) - sizes - starts
@@ -110,6 +122,32 @@ def _copy_whole(tar: TarWriter, table: pa.Table, readers: _Readers, meter: Meter
         table = table.set_column(table.column_names.index(name), name, column)
     record = pa.array(np.arange(table.num_rows, dtype=np.int32))
     return table.set_column(table.column_names.index("record"), "record", record)
+
+
+def _copy_from_afar(tar: TarWriter, pieces: Iterator[_Piece], meter: Meter) -> None:
+    """Copy ranges that are requests, the next ones asked for while one is written."""
+    for data in each(_Piece.read, pieces, REQUESTS_AT_ONCE):
+        meter.lap("read")
+        tar.append(data)
+        meter.lap("write")
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A range of a source tar."""
+
+    reader: RangeReader
+    start: int
+    size: int
+
+    def read(self) -> bytes:
+        return self.reader.read(self.start, self.size)
+
+
+def _pieces(readers: _Readers, runs: Iterator[tuple[str, int, int]]) -> Iterator[_Piece]:
+    for url, start, end in runs:
+        for begin in range(start, end, PIECE_BYTES):
+            yield _Piece(readers.of(url), begin, min(PIECE_BYTES, end - begin))
 
 
 def _copy(tar: TarWriter, readers: _Readers, runs: Iterator[tuple[str, int, int]], meter: Meter) -> None:
@@ -148,8 +186,10 @@ def _runs(tars: list[str], starts: NDArray[np.int64], ends: NDArray[np.int64]) -
 def _rewrite(tar: TarWriter, table: pa.Table, readers: _Readers, meter: Meter) -> pa.Table:
     """Write samples of foreign tars: the image's bytes as they are, text and JSON made anew."""
     rows = []
-    for record, row in enumerate(table.to_pylist()):
-        image = readers.of(row["tar"]).read(row["image_offset"], row["image_size"])
+    listed = table.to_pylist()
+    pieces = (_Piece(readers.of(row["tar"]), row["image_offset"], row["image_size"]) for row in listed)
+    images = each(_Piece.read, pieces, REQUESTS_AT_ONCE if readers.far else 1)
+    for record, (row, image) in enumerate(zip(listed, images, strict=True)):
         meter.bytes_in += len(image)
         meter.lap("read")
         rows.append(add_sample(tar, row, image, record) | {"key": row["uid"]})

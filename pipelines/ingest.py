@@ -7,18 +7,18 @@ uids that stand twice, a second pass writes the indexes without them.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Collection
 from dataclasses import asdict
 from typing import get_args
-
-import fsspec
 
 from ..corpora.errors import ConfigError
 from ..corpora.failures import RetryClass
 from ..corpora.fetching import FetchSettings
 from ..corpora.opt_outs import OptOuts
 from ..corpora.plan import make_plan, read_plan
+from ..corpora.ranges import open_file
 from ..corpora.resizing import ResizeSettings
 from ..corpora.rounds import plan_round, read_rounds
 from ..corpora.sources.laion import LaionList
@@ -110,7 +110,7 @@ def resize_settings(recipe: Recipe) -> ResizeSettings | None:
 
 def _read_opt_outs(path: str) -> OptOuts:
     try:
-        with fsspec.open(path, "rt", encoding="utf-8") as lines:
+        with io.TextIOWrapper(open_file(path), encoding="utf-8") as lines:
             return OptOuts.parse(lines, path)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"fetch.opt_out: cannot read {path!r}: {error}; give a text file") from error

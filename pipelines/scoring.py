@@ -16,7 +16,8 @@ from ..corpora.errors import ConfigError
 from ..corpora.extras import EXTRAS, absent, remedy
 from ..corpora.index import read_index
 from ..corpora.metering import Meter
-from ..corpora.store import RangeReader, Store
+from ..corpora.ranges import AHEAD_BYTES, RangeReader
+from ..corpora.store import Store
 from ..corpora.tables import read_meta, write_table
 from ..filters.measuring import Pace, measure
 from ..filters.registry import build_scorer
@@ -111,7 +112,7 @@ class ScoreTask:
         index = read_index(self.store, item)
         todo = [spec for spec in self.families if not self._done(spec, item, index.digest)]
         scorers = {spec.name: spec.scorer for spec in todo}
-        with RangeReader(index.tar_url(self.store)) as reader:
+        with RangeReader(index.tar_url(self.store), AHEAD_BYTES) as reader:
             rows = index.table.to_pylist()
             meter.lap("read")
             measured = measure(rows, reader, scorers, self.device, self.pace, meter)

@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
@@ -27,6 +26,8 @@ import pyarrow.parquet as pq
 
 from ..corpus import storable
 from ..errors import ConfigError
+from ..filesystems import files_at
+from ..ranges import open_file
 from ..records import Record
 from ..tables import finite
 
@@ -49,14 +50,12 @@ class LaionList:
         Raises:
             ConfigError: there is none.
         """
-        fs, path = fsspec.core.url_to_fs(self.path)
-        names = [path] if fs.isfile(path) else fs.glob(path) if fsspec.core.has_magic(path) else []
-        found = sorted(str(name) for name in names if fs.isfile(name))
+        found = list(files_at(self.path))
         if not found:
             raise ConfigError(
                 f"source.path: no file matches {self.path!r}; give a parquet, csv, tsv or jsonl file or a glob"
             )
-        return [fs.unstrip_protocol(name) for name in found]
+        return found
 
     def schema(self) -> pa.Schema:
         """The kept columns, as the first file types them."""
@@ -67,7 +66,7 @@ class LaionList:
         """SHA-256 over the files' bytes and the column mapping."""
         digest = hashlib.sha256(json.dumps([dict(self.columns), self.keep], sort_keys=True).encode())
         for name in self.files():
-            with fsspec.open(name, "rb") as file:
+            with open_file(name) as file:
                 while block := file.read(READ_BLOCK_BYTES):
                     digest.update(block)
             digest.update(b"|")
@@ -118,7 +117,7 @@ class LaionList:
 def _opened(name: str) -> Iterator[IO[bytes]]:
     """A plain, seekable file."""
     try:
-        with fsspec.open(name, "rb") as raw, tempfile.TemporaryFile(prefix="tamis-list-") as plain:
+        with open_file(name) as raw, tempfile.TemporaryFile(prefix="tamis-list-") as plain:
             inner, compression = _endings(name)
             if not compression:
                 yield raw

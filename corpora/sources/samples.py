@@ -10,16 +10,20 @@ import gzip
 import json
 import math
 import re
+import shutil
+import tempfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
-import fsspec
 from blake3 import blake3
 
 from ..errors import DataError
+from ..filesystems import filesystem, is_local
 from ..index import TarFile
+from ..ranges import open_file
 from ..tars import Member, walk
 
 MAX_TEXT_BYTES = 1 << 20
@@ -70,7 +74,18 @@ def bytes_of(tar: IO[bytes], member: Member) -> bytes:
 
 def open_tar(url: str) -> IO[bytes]:
     """A seekable reader of a foreign tar."""
-    return fsspec.open(url, "rb").open()  # type: ignore[no-any-return]
+    return open_file(url)
+
+
+@contextmanager
+def whole_tar(url: str) -> Iterator[IO[bytes]]:
+    """A foreign tar to be read more than once: where it is on this machine, else as a copy of it."""
+    with open_tar(url) as tar, tempfile.TemporaryFile(prefix="tamis-tar-") as copy:
+        if is_local(filesystem(url)[0]):
+            yield tar
+            return
+        shutil.copyfileobj(tar, copy, BLOCK_BYTES)
+        yield copy
 
 
 def unpack(url: str, target: IO[bytes], enough: float = math.inf) -> None:

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import IO, Any
 
-import fsspec
 import pyarrow as pa
 
 from ..errors import ConfigError, DataError
+from ..filesystems import files_at
 from ..index import SOURCE_PREFIX
 from ..records import uid_of
 from ..sharding import FAILED, FETCHED, describe
@@ -49,15 +49,13 @@ class TarSource:
         Raises:
             ConfigError: there is none.
         """
-        fs, path = fsspec.core.url_to_fs(self.path)
-        if fs.isdir(path):
-            names = [name for name in fs.ls(path, detail=False) if str(name).lower().endswith(TAR_ENDINGS)]
-        else:
-            names = [path] if fs.isfile(path) else fs.glob(path) if fsspec.core.has_magic(path) else []
-        found = sorted(str(name) for name in names if fs.isfile(name))
+        return list(self._sizes())
+
+    def _sizes(self) -> dict[str, int]:
+        found = files_at(self.path, TAR_ENDINGS)
         if not found:
             raise ConfigError(f"source.path: no tar matches {self.path!r}; give a tar, a folder of tars or a glob")
-        return [str(fs.unstrip_protocol(name)).removeprefix("file://") for name in found]
+        return found
 
     def schema(self) -> pa.Schema:
         """The kept fields, typed by the first samples of the first tar that has any: bool, int64, double, else string.
@@ -79,8 +77,7 @@ class TarSource:
 
     def fingerprint(self) -> str:
         """A digest of the tars' names and sizes, and of the fields kept."""
-        fs, _ = fsspec.core.url_to_fs(self.path)
-        sizes = [[name, fs.size(name)] for name in self.files()]
+        sizes = [[name, size] for name, size in self._sizes().items()]
         return hashlib.sha256(json.dumps([sizes, self.keep]).encode()).hexdigest()
 
 
