@@ -112,6 +112,19 @@ def test_a_list_of_which_nothing_can_be_had_ends_in_an_account(tmp_path: Path) -
     assert seen["next"] is None
 
 
+def test_failures_are_asked_for_again_by_class(tmp_path: Path) -> None:
+    path = recipe(tmp_path)
+    done = tamis("fetch", path, "--retry-failed", "--class", "never", "--json")
+    assert [stage["done"] for stage in json.loads(done.stdout)["stages"]] == [1], "it is trouble that may pass"
+    again = tamis("fetch", path, "--retry-failed", "--json")
+    assert [stage["done"] for stage in json.loads(again.stdout)["stages"]] == [0, 1]
+    assert (tmp_path / "corpus" / "shards" / "00001.parquet").exists()
+    for wrong, told in ((("--class", "now"), "--retry-failed"), (("--retry-failed", "--class", "soon"), "never")):
+        refused = tamis("fetch", path, *wrong)
+        assert refused.returncode == 2
+        assert told in refused.stderr
+
+
 def test_help_shows_every_verb_with_an_example() -> None:
     listed = tamis("--help")
     assert listed.returncode == 0
