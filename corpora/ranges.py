@@ -26,6 +26,9 @@ from .filesystems import filesystem, is_local, reaching
 AHEAD_BYTES = 8 << 20
 """How much of a far file that is read in order is asked for at a time."""
 
+TAIL_BYTES = 256 << 10
+"""How much of the end of a far file is asked for first: footers are there, and small files are that and no more."""
+
 PAUSES_SECONDS = (0.1, 0.5, 2.0)
 """The waits before a range whose body broke off is asked for again."""
 
@@ -91,6 +94,16 @@ class RangeReader:
             raise self._too_short(offset, size, len(data))
         return data
 
+    def tail(self) -> bytes:
+        """The last ``TAIL_BYTES`` of a far file, or all of a smaller one."""
+        with reaching(self._url):
+            try:
+                return bytes(self._fs.cat_file(self._path, start=-TAIL_BYTES))
+            except OSError:
+                if self.size:
+                    raise
+                return b""  # servers refuse the end of nothing
+
     def read_into(self, buffer: memoryview, offset: int) -> None:
         """Fill ``buffer`` from ``offset``; no new memory for local files.
 
@@ -151,7 +164,7 @@ class RangeReader:
 
 
 def open_file(url: str) -> IO[bytes]:
-    """A seekable reader of a path or fsspec URL; a far file is read ``AHEAD_BYTES`` at a time.
+    """A seekable reader of a path or fsspec URL; a far file is read from its end, then ``AHEAD_BYTES`` at a time.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -159,14 +172,18 @@ def open_file(url: str) -> IO[bytes]:
     fs, path = filesystem(url)
     if is_local(fs):
         return Path(path).open("rb")
-    return io.BufferedReader(_RangeFile(RangeReader(url)), AHEAD_BYTES)
+    reader = RangeReader(url)
+    tail = reader.tail()
+    if len(tail) < TAIL_BYTES:
+        return io.BytesIO(tail)
+    return io.BufferedReader(_RangeFile(reader, tail), AHEAD_BYTES)
 
 
 class _RangeFile(io.RawIOBase):
-    """The ranges of a reader as an unbuffered file."""
+    """The ranges of a reader as an unbuffered file, whose end is here already."""
 
-    def __init__(self, reader: RangeReader) -> None:
-        self._reader = reader
+    def __init__(self, reader: RangeReader, tail: bytes) -> None:
+        self._reader, self._tail = reader, tail
         self._size = reader.size
         self._position = 0
 
@@ -192,9 +209,14 @@ class _RangeFile(io.RawIOBase):
         return len(data)
 
     def readall(self) -> bytes:
-        return self._read(self._size)
+        return b"".join(iter(lambda: self._read(self._size), b""))
 
     def _read(self, most: int) -> bytes:
-        data = self._reader.read(self._position, max(0, min(most, self._size - self._position)))
+        """Some bytes: up to where the end begins, or of the end."""
+        before_tail = self._size - len(self._tail) - self._position
+        if before_tail > 0:
+            data = self._reader.read(self._position, min(most, before_tail))
+        else:
+            data = self._tail[-before_tail : -before_tail + most]
         self._position += len(data)
         return data

@@ -99,16 +99,18 @@ STEPS = st.lists(
         st.tuples(st.just("seek"), st.integers(0, 1200), st.sampled_from([io.SEEK_SET])),
         st.tuples(st.just("seek"), st.integers(-1024, 100), st.sampled_from([io.SEEK_END])),
         st.tuples(st.just("readline")),
+        st.tuples(st.just("read")),
         st.tuples(st.just("tell")),
     )
 )
 
 
-@given(steps=STEPS, buffered=st.integers(1, 300))
-def test_a_far_file_reads_like_any_other(steps: list[tuple[Any, ...]], buffered: int) -> None:
+@given(steps=STEPS, buffered=st.integers(1, 300), tail=st.sampled_from([1, 99, 1024, 1025]))
+def test_a_far_file_reads_like_any_other(steps: list[tuple[Any, ...]], buffered: int, tail: int) -> None:
     fsspec.filesystem("memory").pipe_file("/ranges/b", DATA)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(ranges, "AHEAD_BYTES", buffered)
+        patched.setattr(ranges, "TAIL_BYTES", tail)
         with open_file("memory://ranges/b") as far, io.BytesIO(DATA) as near:
             for verb, *told in steps:
                 assert getattr(far, verb)(*told) == getattr(near, verb)(*told)

@@ -14,6 +14,7 @@ import pytest
 from fsspec.asyn import sync_wrapper
 from s3fs import S3FileSystem
 
+from tamis.corpora import ranges
 from tamis.corpora import s3 as s3_module
 from tamis.corpora.errors import ConfigError
 from tamis.corpora.ranges import RangeReader
@@ -204,6 +205,24 @@ def test_ranges_read_in_order_take_few_requests(s3: S3, store: Store, monkeypatc
         assert all(reader.read(start, 700) == data[start : start + 700] for start in range(0, 99_000, 1000))
         assert reader.read(5_000, 50_000) == data[5_000:55_000]
     assert calls.made == ["head_object", *["get_object"] * 5]
+
+
+@pytest.mark.parametrize("size", [0, 9_999, 30_000])
+def test_a_small_file_is_one_request_and_a_footer_two(
+    size: int, s3: S3, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranges, "TAIL_BYTES", 10_000)
+    data = os.urandom(size)
+    s3.put("corpus/a", data)
+    calls = Calls(monkeypatch)
+    with store.open("a") as file:
+        file.seek(0, 2)
+        assert file.tell() == size
+        file.seek(max(0, size - 100))
+        assert file.read(100) == data[-100:]
+        assert calls.made == ["get_object", "head_object"][: 1 + (size > 10_000)]
+        file.seek(0)
+        assert file.read() == data
 
 
 def test_readers_and_stores_travel_to_other_processes(s3: S3, store: Store) -> None:
