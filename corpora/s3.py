@@ -87,6 +87,16 @@ def _written_by(fs: Any, bucket: str, key: str) -> str | None:
     return token
 
 
+def exists(fs: Any, path: str) -> bool:
+    """Whether there is an object of this name: one request, where s3fs would list what may be a folder."""
+    bucket, key, _ = fs.split_path(path)
+    try:
+        fs.call_s3("head_object", Bucket=bucket, Key=key)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def remove_tree(fs: Any, path: str) -> None:
     """Remove every object below a folder.
 

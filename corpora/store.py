@@ -111,9 +111,10 @@ class Store:
             ) from error
 
     def exists(self, path: str) -> bool:
-        """Whether ``path`` is there."""
+        """Whether the file ``path`` is there."""
         with reaching(self.root):
-            return bool(self.fs.exists(self.full(path)))
+            full = self.full(path)
+            return s3.exists(self.fs, full) if is_s3(self.fs) else bool(self.fs.exists(full))
 
     def names(self, folder: str) -> list[str]:
         """The sorted names of the files directly in ``folder``; empty when there is none."""

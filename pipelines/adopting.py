@@ -37,7 +37,8 @@ def adopt_tars(job: Job, source: TarSource) -> StageResult:
     missing = [shard for shard in names if shard not in finished]
     if not missing:
         return nothing_left(job, STAGE, len(names), "samples")
-    undrafted = [shard for shard in missing if not job.store.exists(_draft(shard))]
+    drafts = set(job.store.names("plan"))
+    undrafted = [shard for shard in missing if _draft(shard).removeprefix("plan/") not in drafts]
     drafted = run_map(
         job,
         "draft",

@@ -68,9 +68,10 @@ class WideTable:
         if path in self.unmeasured:
             schema = self.schema()
             return pa.table({name: pa.nulls(rows, schema.field(f"{family}.{name}").type) for name in columns})
-        if not self.store.exists(path):
-            raise ConfigError(f"{path} is missing: measure first, with `tamis score RECIPE`")
-        measured, about = read_table(self.store, path, columns)
+        try:
+            measured, about = read_table(self.store, path, columns)
+        except FileNotFoundError as error:
+            raise ConfigError(f"{path} is missing: measure first, with `tamis score RECIPE`") from error
         check_digest(about.get("index"), index, path)
         return measured
 

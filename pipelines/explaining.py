@@ -17,6 +17,7 @@ from ..corpora.errors import ConfigError
 from ..corpora.grouping import finished_parts
 from ..corpora.index import path_of
 from ..corpora.plan import REFUSED
+from ..corpora.ranges import each
 from ..corpora.tables import read_table
 
 
@@ -43,13 +44,18 @@ def explain(corpus: Corpus, name: str) -> dict[str, Any]:
 
 def _in_index(corpus: Corpus, name: str) -> tuple[str, int, dict[str, Any]] | None:
     column = "url" if "/" in name else "uid"
-    for shard in corpus.shards():
-        names = read_table(corpus.store, path_of(shard), [column])[0][column]
+    shards = corpus.shards()
+    columns = each(lambda shard: _column(corpus, shard, column), shards, corpus.store.requests_at_once)
+    for shard, names in zip(shards, columns, strict=True):
         row = pc.index(names, pa.scalar(name, pa.string())).as_py()
         if row >= 0:
             sample = read_table(corpus.store, path_of(shard))[0].slice(row, 1).to_pylist()[0]
             return shard, row, sample
     return None
+
+
+def _column(corpus: Corpus, shard: str, column: str) -> pa.ChunkedArray:
+    return read_table(corpus.store, path_of(shard), [column])[0][column]
 
 
 def _in_ledgers(corpus: Corpus, name: str) -> dict[str, Any]:

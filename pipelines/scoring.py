@@ -130,8 +130,10 @@ class ScoreTask:
         return {"rows": index.num_rows, "failed": failed, **meter.told()}
 
     def _done(self, spec: FamilySpec, shard: str, digest: str) -> bool:
-        path = spec.path(shard)
-        return self.store.exists(path) and read_meta(self.store, path).get("index") == digest
+        try:
+            return read_meta(self.store, spec.path(shard)).get("index") == digest
+        except FileNotFoundError:
+            return False
 
 
 def _npy(vectors: Any) -> bytes:

@@ -353,7 +353,7 @@ def test_a_range_reader_gives_its_file_back(tmp_path: Path) -> None:
         with RangeReader(str(tmp_path / "a")) as reader:
             reader.read(0, 1)
         reader.close()
-    assert open_files() == before
+    assert open_files() <= before
 
 
 def test_opening_a_folder_as_root_creates_it(tmp_path: Path) -> None:
