@@ -703,19 +703,19 @@ def test_redirect_to_another_host_is_judged_by_its_rules(web: Web, other_web: We
 def test_crawl_delay_is_kept(web: Web) -> None:
     web.pages["/robots.txt"] = reply(200, b"User-agent: *\nCrawl-delay: 0.2\n")
     web.pages["/"] = reply(200, BODY)
+    started = time.monotonic()
     assert all(f.body == BODY for f in fetch_all([web.url("/")] * 5, polite(web)))
-    times = [when for _, when in web.asked]
-    assert times[-1] - times[0] >= 4 * 0.2 - 0.05
+    assert web.asked[-1][1] - started >= 4 * 0.2
     assert reasons(fetch_all([web.url("/")], polite(web, max_crawl_delay_seconds=0.1))) == ["robots_crawl_delay"]
 
 
 def test_a_host_is_asked_no_more_often_than_its_budget(web: Web) -> None:
     web.pages["/"] = reply(200, BODY)
     web.pages["/moved"] = redirect("/")
+    started = time.monotonic()
     fetch_all([web.url("/"), web.url("/moved")] * 5, polite(web, per_host_rate=20.0))
-    times = sorted([when for _, when in web.asked] + web.asked_rules)
-    assert len(times) == 16
-    assert times[-1] - times[0] >= 15 / 20 - 0.05
+    assert (len(web.asked), len(web.asked_rules)) == (15, 1)
+    assert max(when for _, when in web.asked) - started >= 15 / 20
 
 
 @pytest.mark.parametrize(
@@ -755,22 +755,21 @@ def test_who_opted_out_is_not_asked_not_even_by_a_redirect(web: Web) -> None:
     assert {path for path, _ in web.asked} == {"/moved", "/bert/1"}
 
 
-def test_retry_after_of_one_image_holds_for_its_host(web: Web, other_web: Web) -> None:
+def test_retry_after_of_one_image_holds_for_its_host(web: Web) -> None:
     web.pages["/busy"] = in_turn(reply(429, Retry_After="1"), reply(200, BODY))
-    web.pages["/"] = other_web.pages["/"] = reply(200, BODY)
-    urls = [web.url("/busy"), *[web.url("/")] * 5, *[other_web.url("/")] * 5]
-    how = settings(web, other_web, per_host=1, allow_hosts=("127.0.0.1", "localhost"))
-    urls[6:] = [other_web.url("/", "localhost")] * 5
-    assert all(f.body == BODY for f in fetch_all(urls, how))
+    web.pages["/"] = reply(200, BODY)
+    outcomes = fetch_all([web.url("/busy"), *[web.url("/")] * 5], settings(web, per_host=1))
+    assert all(f.body == BODY for f in outcomes)
     assert min(when for path, when in web.asked if path == "/") - web.asked[0][1] >= 0.99
-    assert max(when for _, when in other_web.asked) - web.asked[0][1] < 0.9
 
 
 def test_retry_after_may_be_a_date(web: Web) -> None:
-    later = formatdate(time.time() + 2, usegmt=True)
-    web.pages["/"] = in_turn(reply(503, Retry_After=later), reply(200, BODY))
-    assert fetch_one(web.url("/"), settings(web)).body == BODY
-    assert web.asked[1][1] - web.asked[0][1] >= 0.9
+    web.pages["/far"] = reply(503, Retry_After=formatdate(time.time() + 86_400, usegmt=True))
+    web.pages["/past"] = in_turn(
+        reply(503, Retry_After=formatdate(time.time() - 86_400, usegmt=True)), reply(200, BODY)
+    )
+    past, far = (fetch_one(web.url(path), settings(web)) for path in ("/past", "/far"))
+    assert (far.reason, far.tries, past.body, past.tries) == ("http_503", 1, BODY, 2)
 
 
 def test_host_that_wants_a_long_pause_gets_it(web: Web) -> None:
