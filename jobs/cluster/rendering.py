@@ -151,7 +151,6 @@ def _told(recipe: Recipe, options: Options) -> dict[str, Any]:
         "spark": spark_settings(recipe.engine),
         "modules": own_modules(recipe),
         "pack": _PACK,
-        "pack_zip": _PACK_ZIP,
         "main": _MAIN,
         "discovery": read("discover_gpus.sh"),
         "pod": templates().get_template("pod.yaml").render(label=label),
@@ -166,8 +165,21 @@ def _told(recipe: Recipe, options: Options) -> dict[str, Any]:
 
 
 _PACK = "import pathlib, sys, tamis.jobs.shipping as s; print(s.pack(pathlib.Path(sys.argv[1]), sys.argv[2:]))"
-_PACK_ZIP = _PACK.replace("s.pack(", "s.as_zip(s.pack(") + ")"
-_MAIN = 'from tamis.jobs.cli import main\n\nif __name__ == "__main__":\n    main()\n'
+_MAIN = """\
+import sys, tempfile, zipfile
+from pathlib import Path
+
+if __name__ == "__main__":
+    # Not as a zip on the path: the engine packs what is imported here for the workers, and zips hide some of it.
+    code = tempfile.TemporaryDirectory(prefix="tamis-")
+    for wheel in Path(__file__).parent.glob("tamis-*.whl"):
+        zipfile.ZipFile(wheel).extractall(code.name)
+        sys.path.insert(0, code.name)
+    from tamis.jobs.cli import main
+
+    main()
+"""
+"""What ``spark-submit`` starts: the command line, from the wheel beside it or, in an image, as it is installed."""
 
 
 def recipe_text(recipe: Recipe) -> str:

@@ -17,7 +17,7 @@ printf %s {{ main | sh }} > "$work/main.py"
 printf %s {{ discovery | sh }} > "$work/discover_gpus.sh"
 chmod +x "$work/discover_gpus.sh"
 {% endif %}
-code=$("${PYTHON:-python}" -c {{ pack_zip | sh }} "$work"{% for module in modules %} {{ module | sh }}{% endfor %})
+wheel=$("${PYTHON:-python}" -c {{ pack | sh }} "$work"{% for module in modules %} {{ module | sh }}{% endfor %})
 recipe=recipe.yaml # beside the driver, which --files puts it to in cluster mode
 if [ "$DEPLOY_MODE" = client ]; then recipe=$work/recipe.yaml; fi
 
@@ -28,8 +28,7 @@ options=(
 {% if queue %}
     --queue {{ queue | sh }}
 {% endif %}
-    --py-files "$code"
-    --files "$work/recipe.yaml{% if hosts.gpus %},$work/discover_gpus.sh{% endif %}"
+    --files "$work/recipe.yaml,$wheel{% if hosts.gpus %},$work/discover_gpus.sh{% endif %}"
 {% for key, value in spark.items() %}
     --conf {{ "%s=%s" | format(key, value) | sh }}
 {% endfor %}
