@@ -112,7 +112,7 @@ def _take_over(target: Store, before: dict[str, Any] | None) -> None:
     target.check_writable()
     names = target.names("")
     begun = target.exists(_BEGUN)
-    if names and before is None and not begun:
+    if names and before is None and not begun and _manifest(target) is None:  # another run may have just finished it
         raise ConfigError(
             f"exports.to: {target.root!r} holds {len(names)} files that no export of tamis wrote (such as {names[0]!r}): "
             "name an empty or a new folder"
