@@ -77,7 +77,7 @@ def test_the_page_on_fetching_has_every_key_with_its_default(root: Path, tmp_pat
     recipe = {"corpus": "c", "source": {"kind": "laion", "path": "list.csv"}, "fetch": told}
     own = {name: told.pop(name) for name in ("user_agent", "opt_out", "resize")}
     assert parse_recipe({**recipe, "fetch": {**told, **own}}, tmp_path).fetch.opt_out == str(tmp_path / "no.txt")
-    assert FetchBlock(**told) == FetchBlock()
+    assert FetchBlock.model_validate(told) == FetchBlock.model_validate({})
 
 
 def test_pages_link_to_files_that_are_there(root: Path, files: list[str]) -> None:
