@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faults import KINDS, proxied
 
 from tamis.corpora.index import read_index
 from tamis.corpora.store import Store
@@ -22,7 +23,7 @@ from tamis.pipelines.report.report import write_report
 from tamis.pipelines.run import run
 
 from ..corpora.foreign_tars import img2dataset_tar
-from ..s3_server import S3
+from ..s3_server import S3, environment
 from .conftest import JobOf, Silence, Site
 from .running import Inline, Unwatched, files
 
@@ -65,6 +66,24 @@ def test_a_run_on_s3_ends_in_the_bytes_of_a_run_on_disk(s3: S3, site: Site, job_
     known = [explain(job.corpus(), uid) for uid in exported[:3]]
     assert [one["sample"]["uid"] for one in known] == exported[:3]
     assert all(one["scores"] and one["verdicts"] for one in known)
+
+
+def test_a_corpus_made_through_faults_has_the_bytes_of_one_made_without(
+    s3: S3, site: Site, job_of: JobOf, tmp_path: Path
+) -> None:
+    run(replace(job_of(tmp_path), engine=Inline()))
+    rates = dict.fromkeys(KINDS, 0.015) | {"truncated": 0.04}
+    with proxied(s3.endpoint, rates, seed=3, delay=0.05) as proxy, s3.behind(proxy.endpoint):
+        told = site.recipe(tmp_path, corpus=s3.url("corpus"))
+        told["exports"][0]["to"] = s3.url("export")
+        recipe = parse_recipe(told, tmp_path)
+        result = run(Job(recipe, Store(recipe.corpus), Inline(), Unwatched()))
+        counts = proxy.counts()
+    assert not result.poison
+    assert counts["requests"] - counts["untouched"] >= 10
+    assert same(s3.files()) == same(files(tmp_path))
+    assert s3.dangling_uploads() == []
+    assert environment(s3.endpoint)["AWS_SECRET_ACCESS_KEY"].encode() not in b"".join(s3.files().values())
 
 
 def adopting(corpus: str, tars: str, to: str) -> Job:
