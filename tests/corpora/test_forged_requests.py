@@ -7,7 +7,6 @@ For each trick: the reason in the ledger, and that the secret heard nothing.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -119,7 +118,7 @@ class Resolver:
 
 
 @pytest.fixture
-def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
+def resolver(monkeypatch: pytest.MonkeyPatch) -> Resolver:
     known = Resolver()
     monkeypatch.setattr(socket, "getaddrinfo", known.getaddrinfo)
     return known
