@@ -17,14 +17,14 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from ...corpora.engine import Json, Outcome, Resources, Task, attempt, here, set_up
+from ...corpora.engine import Json, Outcome, Resources, Task
 from ...corpora.errors import ConfigError, FatalError, TamisError
 from ...corpora.grouping import Dataset, Grouping, Parts
 from ...corpora.groups import completed
 from .local import thread_limits
 from .own_modules import own_modules
-from .ray_grouping import NAME, made_on_ray
 from .ray_session import check_nodes, has_room, is_own, needs_of, open_session, reason, told_room
+from .ray_worker import NAME, Hands
 from .supervising import Crew, Death, Supervisor, Worker
 
 _LOOK_SECONDS = 1.0
@@ -81,31 +81,13 @@ class RayEngine:
 
     def group(self, dataset: Dataset, grouping: Grouping, parts: Parts, resources: Resources) -> Iterator[Outcome]:
         """Make the parts of ``grouping`` that are not there; see ``Engine.group``."""
+        from .ray_grouping import made_on_ray  # Ray Data takes a second and 100 MB
 
         def make(todo: Sequence[int]) -> Iterator[Outcome]:
             open_session(self.address, self._most * resources.cpus, {*self.modules, *own_modules((dataset, grouping))})
             return made_on_ray(dataset, grouping, parts, todo, resources, self.memory_gib)
 
-        return completed(NAME, grouping, parts, make)
-
-
-class _Hands:
-    """What runs on a node: a task that is set up, and its items."""
-
-    def who(self) -> Mapping[str, Json]:
-        """Who this worker is; that it answers says that it has found a place."""
-        context = ray.get_runtime_context()
-        self._worker = here(NAME, node_id=context.get_node_id(), actor_id=context.get_actor_id())
-        return self._worker
-
-    def set_up(self, task: Task) -> Outcome:
-        """Prepare the task; what cannot be unpickled here never gets so far, and is Ray's to tell."""
-        self._task = task
-        return set_up(task, self._worker)
-
-    def run(self, item: str) -> Outcome:
-        """Do an item."""
-        return attempt(self._task, item, self._worker)
+        return completed(grouping, parts, make)
 
 
 class _Actor(Worker):
@@ -163,7 +145,7 @@ class _Actors(Crew[_Actor]):
             max_restarts=0,
             max_task_retries=0,
             runtime_env={"env_vars": thread_limits(resources)},
-        )(_Hands)
+        )(Hands)
 
     def hire(self, seat: int) -> _Actor:
         return _Actor(self._hire.remote(), self._task)

@@ -19,11 +19,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from textwrap import shorten
 from typing import Any
 from urllib.parse import urlsplit
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ...corpora.engine import Resources
@@ -41,6 +42,9 @@ _KNOCK_SECONDS = 10.0
 
 _DETAIL = re.compile(r"Worker exit detail: (.*?)(?: Some common causes| There are some|$)")
 """What happened, before the advice."""
+
+_LINE = 400
+"""How much of a message of Ray's, which may be a page."""
 
 _CHECK_SECONDS = 180.0
 """How long the nodes may take to get the code and to answer what they have."""
@@ -94,10 +98,9 @@ def _open(place: str, cpus: float, namespace: str, code: Sequence[str]) -> None:
                 **options,
             )
     except (OSError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise ConfigError(
-            f"engine.address: cannot open a Ray session at {place!r}: {reason}; give host:port of a running head node "
-            "(ray start --head prints it), ray://host:port, or auto; without an address one is started here"
+            f"engine.address: cannot open a Ray session at {place!r}: {shorten(str(error), _LINE)}; give host:port of a "
+            "running head node (ray start --head prints it), ray://host:port, or auto; without an address one is started here"
         ) from error
 
 
@@ -138,11 +141,12 @@ def reason(error: RayError) -> str:
     """What a Ray error says, in a line."""
     if isinstance(error, RayTaskError):
         return f"{type(error.cause).__name__}: {error.cause}"
-    lines = [line.strip() for line in str(error).splitlines()]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if isinstance(error, RayActorError) and error.actor_init_failed:
+        return lines[-1]  # of a traceback
     causes = [line for line in lines if line.startswith(("The actor is dead because", "The actor died because"))]
-    told = (causes or lines)[0]
-    detail = _DETAIL.search(told)
-    return detail[1] if detail else told
+    detail = _DETAIL.search(" ".join(causes))
+    return shorten(detail[1] if detail else " ".join(causes or lines), _LINE)
 
 
 def alive_nodes() -> list[Mapping[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,9 @@ from tamis.jobs.engines.ray import RayEngine
 from tests.jobs.engines.acting import Act, Marks, alive, wait_until
 from tests.jobs.engines.fates import FATES, by_item, check_fates
 
+# Ray leaves the log of a client server to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed file .*/logs/ray_client_server:ResourceWarning")
+
 SMALL = {"object_store_memory": 100 * 2**20}
 ATTENTIVE = {
     "health_check_initial_delay_ms": 500,
@@ -37,7 +41,15 @@ ATTENTIVE = {
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """A node that declares two GPUs."""
-    head = {**SMALL, "num_cpus": 2, "num_gpus": 2, "resources": {"pair": 1}, "_system_config": ATTENTIVE}
+    head: dict[str, Any] = {
+        **SMALL,
+        "num_cpus": 2,
+        "num_gpus": 2,
+        "resources": {"pair": 1},
+        "_system_config": ATTENTIVE,
+    }
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        head["ray_client_server_port"] = free.getsockname()[1]
     cluster = Cluster(initialize_head=True, head_node_args={**head, "include_dashboard": False})
     yield cluster
     ray.shutdown()
@@ -266,11 +278,23 @@ for outcome in engine.map(Act(Marks(sys.argv[1])), sys.argv[2:], Resources()):
 """
 
 
+def driven(marks: Marks, root: Path, items: Sequence[str], **environ: str) -> subprocess.CompletedProcess[str]:
+    """A run in a process of its own."""
+    command = [sys.executable, "-c", DRIVER, marks.folder, *items]
+    done = subprocess.run(command, cwd=root, env={**os.environ, **environ}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_a_cluster_is_reached_through_its_client_server_too(cluster: Cluster, marks: Marks, root: Path) -> None:
+    port = cluster.head_node._ray_params.ray_client_server_port
+    done = driven(marks, root, ["well", "kill-once", "1:well"], RAY_ADDRESS=f"ray://127.0.0.1:{port}")
+    assert sorted(done.stdout.splitlines()) == ["1:well 1", "kill-once 2", "well 1"]
+
+
 def test_a_session_started_here_is_quiet_and_ends_with_its_driver(marks: Marks, root: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-c", DRIVER, marks.folder, "well", "kill-once", "1:well"]
-        environ = {**os.environ, "RAY_TMPDIR": folder}
-        done = subprocess.run(command, cwd=root, env=environ, capture_output=True, text=True, check=True)
+        done = driven(marks, root, ["well", "kill-once", "1:well"], RAY_TMPDIR=folder)
         wait_until(lambda: not mentioning(folder))
     assert sorted(done.stdout.splitlines()) == ["1:well 1", "kill-once 2", "well 1"]
     assert done.stderr == ""
