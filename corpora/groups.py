@@ -37,7 +37,7 @@ _GIB = 1 << 30
 
 
 def completed(
-    engine: str, grouping: Grouping, parts: Parts, make: Callable[[Sequence[int]], Iterator[Outcome]]
+    grouping: Grouping, parts: Parts, make: Callable[[Sequence[int]], Iterator[Outcome]]
 ) -> Iterator[Outcome]:
     """Have the parts made that are not there, and say when all are; ``make`` may leave out those that no row falls into."""
     todo = parts.begin(grouping.partitions)
@@ -46,7 +46,7 @@ def completed(
         del empty[outcome.item]
         yield outcome
     for name, number in empty.items():
-        yield Outcome(name, _write_empty(grouping, parts, number), worker=here(engine))
+        yield Outcome(name, _write_empty(grouping, parts, number), worker=here("driver"))
     parts.finish(grouping.partitions)
 
 

@@ -31,5 +31,5 @@ def engine_of(block: EngineBlock) -> Engine:
     if block.kind == "spark":
         from .spark import SparkEngine
 
-        return SparkEngine(block.workers, block.address)
+        return SparkEngine(block.workers, block.address, memory_gib=block.memory_gib)
     return LocalEngine(block.workers, block.memory_gib)

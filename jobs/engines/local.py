@@ -70,7 +70,7 @@ class LocalEngine:
         """Make the parts of ``grouping`` that are not there; see ``Engine.group``."""
         run = partial(self.map, resources=resources)
         return completed(
-            NAME, grouping, parts, lambda todo: made_by_maps(run, dataset, grouping, parts, todo, self.memory_gib)
+            grouping, parts, lambda todo: made_by_maps(run, dataset, grouping, parts, todo, self.memory_gib)
         )
 
 

@@ -99,5 +99,7 @@ class _Make:
     def __call__(self, rows: pa.Table) -> Iterator[pa.Table]:
         batches = rows.select(self.grouping.moved_schema.names).cast(self.grouping.moved_schema).to_batches()
         with sorted_rows(self.grouping, iter(batches), self.memory_gib) as ordered:
-            made = write_parts(self.grouping, self.parts, ordered, here(NAME))
+            made = write_parts(
+                self.grouping, self.parts, ordered, here(NAME, node_id=ray.get_runtime_context().get_node_id())
+            )
             yield pa.table({"told": pa.array(map(told, guarded(made)), pa.string())})

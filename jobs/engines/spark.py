@@ -19,13 +19,17 @@ from queue import SimpleQueue
 from py4j.protocol import Py4JError
 from pyspark import SparkContext, cloudpickle
 from pyspark.resource import ResourceProfile
+from pyspark.sql import SparkSession
 from pyspark.util import InheritableThread
 
 from ...corpora.engine import MAX_ATTEMPTS, Json, Outcome, Resources, Task
 from ...corpora.errors import ConfigError, FatalError
 from ...corpora.extras import absent, remedy
+from ...corpora.grouping import Dataset, Grouping, Parts
+from ...corpora.groups import completed
 from .local import thread_limits
 from .own_modules import own_modules
+from .spark_grouping import made_on_spark
 from .spark_session import open_context, profile, ship, slots
 from .spark_worker import LOST, NAME, Order, Report, Stream
 
@@ -46,6 +50,7 @@ class SparkEngine:
     workers: int = 2
     address: str | None = None
     modules: tuple[str, ...] = ()
+    memory_gib: float = 1.0
     name: str = NAME
 
     def check(self, modules: Sequence[str]) -> None:
@@ -97,6 +102,17 @@ class SparkEngine:
                         again.append((item, (*earlier, outcome)))
             staff.end_round()
             waiting = again
+
+    def group(self, dataset: Dataset, grouping: Grouping, parts: Parts, resources: Resources) -> Iterator[Outcome]:
+        """Make the parts of ``grouping`` that are not there; see ``Engine.group``."""
+
+        def make(todo: Sequence[int]) -> Iterator[Outcome]:
+            context = open_context(self.workers, self.address)
+            ship(context, {*self.modules, *own_modules((dataset, grouping))})
+            session = SparkSession.builder.getOrCreate()
+            return made_on_spark(session, dataset, grouping, parts, todo, self.memory_gib)
+
+        return completed(grouping, parts, make)
 
 
 @dataclass(frozen=True)

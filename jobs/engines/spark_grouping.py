@@ -18,6 +18,7 @@ from pyspark.sql import DataFrame, SparkSession, functions
 from ...corpora.engine import Outcome, here
 from ...corpora.grouping import PART, Dataset, Grouping, Parts
 from ...corpora.groups import TABLE_ROWS, moved_rows, write_parts
+from .spark_worker import executor_id
 from .telling import WorkerError, guarded, heard, outcome_of, told
 
 NAME = "spark"
@@ -102,7 +103,7 @@ class _Make:
         schema = self.grouping.moved_schema
         rows = (batch.rename_columns(schema.names).cast(schema) for batch in batches)
         try:
-            for outcome in guarded(write_parts(self.grouping, self.parts, rows, here(NAME))):
+            for outcome in guarded(write_parts(self.grouping, self.parts, rows, here(NAME, executor=executor_id()))):
                 yield pa.record_batch([[told(outcome)], [None]], schema=_TOLD)
         except WorkerError as error:
             yield pa.record_batch([[None], [str(error)]], schema=_TOLD)

@@ -353,7 +353,7 @@ def test_parts_without_rows_are_written_and_the_mark_comes_last(tmp_path: Path) 
         assert parts.count() is None
         yield Outcome("00001", {"rows": 2})
 
-    outcomes = completed("here", grouping, parts, make)
+    outcomes = completed(grouping, parts, make)
     assert next(outcomes).item == "00001"
     assert parts.count() is None
     [first, last] = outcomes
@@ -362,5 +362,5 @@ def test_parts_without_rows_are_written_and_the_mark_comes_last(tmp_path: Path) 
     assert (first.value["rows"], first.value["bytes"]["out"]) == (0, len(parts.store.read(parts.path(0))))
     assert parts.count() == 3
     assert read_table(parts.store, parts.path(2)) == (grouping.out_schema.empty_table(), parts.about(2, 3))
-    assert list(completed("here", grouping, parts, make)) == []
+    assert list(completed(grouping, parts, make)) == []
     assert seen == [[0, 1, 2]]

@@ -36,7 +36,7 @@ class GroupsByMaps:
 
     def group(self, dataset: Dataset, grouping: Grouping, parts: Parts, resources: Resources) -> Iterator[Outcome]:
         run = partial(self.map, resources=resources)
-        return completed("here", grouping, parts, lambda todo: made_by_maps(run, dataset, grouping, parts, todo, 0.25))
+        return completed(grouping, parts, lambda todo: made_by_maps(run, dataset, grouping, parts, todo, 0.25))
 
 
 @dataclass
