@@ -24,6 +24,9 @@ from tests.jobs.engines.spark_sessions import ended_after, executors_of_tasks
 MASTER = "local-cluster[2,2,1024]"
 """Two executors with processes of their own, two cores and 1,024 MiB each."""
 
+JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+"""For a quick start: three JVMs that optimise would take all cores from each other."""
+
 DISCOVERY = """#!/bin/sh
 echo '{"name": "gpu", "addresses": ["GPU-0a", "GPU-1b"]}'
 """
@@ -40,6 +43,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     script.write_text(DISCOVERY, encoding="utf-8")
     script.chmod(0o755)
     told = {
+        "spark.driver.extraJavaOptions": JAVA,
+        "spark.executor.extraJavaOptions": JAVA,
         "spark.executor.memory": "512m",
         "spark.log.level": "OFF",
         "spark.ui.enabled": "false",
