@@ -226,6 +226,7 @@ def test_nodes_that_lack_a_module_are_refused_with_the_command_that_brings_it(cl
 
 
 PLUG_IN = """
+import os
 from dataclasses import dataclass
 
 @dataclass(frozen=True)
@@ -233,7 +234,7 @@ class PlugIn:
     def setup(self): ...
 
     def __call__(self, item):
-        return {{"file": __file__, "version": {version}}}
+        return {{"file": __file__, "version": {version}, "threads": os.environ["OMP_NUM_THREADS"]}}
 """
 
 
@@ -241,13 +242,14 @@ def test_the_user_s_own_code_is_shipped_as_it_is_now(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
     for version in (1, 2):
         (tmp_path / "my_plug_in.py").write_text(PLUG_IN.format(version=version), encoding="utf-8")
         monkeypatch.delitem(sys.modules, "my_plug_in", raising=False)
         task = __import__("my_plug_in").PlugIn()
         value = outcomes(cluster, task, ["well"])["well"].value
         assert value is not None
-        assert value["version"] == version
+        assert (value["version"], value["threads"]) == (version, "3")
         assert not value["file"].startswith(str(tmp_path))
 
 
@@ -267,37 +269,50 @@ def test_an_address_without_a_cluster_is_refused_at_once(address: str, marks: Ma
 
 
 DRIVER = """
+import os
 import sys
 from tamis.corpora.engine import Resources
 from tamis.jobs.engines.choosing import engine_of
 from tamis.pipelines.recipe import EngineBlock
 from tests.jobs.engines.acting import Act, Marks
+from tamis.corpora.errors import ConfigError
 engine = engine_of(EngineBlock(kind="ray", workers=2))
-for outcome in engine.map(Act(Marks(sys.argv[1])), sys.argv[2:], Resources()):
+engine.check(["json"])
+for outcome in engine.map(Act(Marks(sys.argv[1])), sys.argv[2:], Resources(cpus=float(os.environ.get("CPUS", 1)))):
     print(outcome.item, outcome.attempts)
+"""
+REFUSED = """
+try:
+    next(engine.map(Act(Marks(sys.argv[1])), ["never"], Resources(custom={"a100": 1})))
+except ConfigError as error:
+    print(str(error).partition(";")[0])
 """
 
 
-def driven(marks: Marks, root: Path, items: Sequence[str], **environ: str) -> subprocess.CompletedProcess[str]:
-    """A run in a process of its own."""
-    command = [sys.executable, "-c", DRIVER, marks.folder, *items]
+def driven(code: str, marks: Marks, root: Path, **environ: str) -> tuple[list[str], str]:
+    """The lines that a run prints in a process of its own, and its stderr."""
+    command = [sys.executable, "-c", code, marks.folder, "well", "kill-once", "1:well"]
     done = subprocess.run(command, cwd=root, env={**os.environ, **environ}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return done
+    return done.stdout.splitlines(), done.stderr
 
 
 def test_a_cluster_is_reached_through_its_client_server_too(cluster: Cluster, marks: Marks, root: Path) -> None:
     port = cluster.head_node._ray_params.ray_client_server_port
-    done = driven(marks, root, ["well", "kill-once", "1:well"], RAY_ADDRESS=f"ray://127.0.0.1:{port}")
-    assert sorted(done.stdout.splitlines()) == ["1:well 1", "kill-once 2", "well 1"]
+    told, _ = driven(DRIVER, marks, root, RAY_ADDRESS=f"ray://127.0.0.1:{port}")
+    assert sorted(told) == ["1:well 1", "kill-once 2", "well 1"]
 
 
-def test_a_session_started_here_is_quiet_and_ends_with_its_driver(marks: Marks, root: Path) -> None:
+def test_a_session_started_here_has_what_workers_need_is_quiet_and_ends_with_its_driver(
+    marks: Marks, root: Path
+) -> None:
+    """It is checked with a CPU a worker; then workers want two each; and nothing that it lacks will come."""
     with tempfile.TemporaryDirectory() as folder:
-        done = driven(marks, root, ["well", "kill-once", "1:well"], RAY_TMPDIR=folder)
+        (*told, refusal), noise = driven(DRIVER + REFUSED, marks, root, RAY_TMPDIR=folder, CPUS="2")
         wait_until(lambda: not mentioning(folder))
-    assert sorted(done.stdout.splitlines()) == ["1:well 1", "kill-once 2", "well 1"]
-    assert done.stderr == ""
+    assert sorted(told) == ["1:well 1", "kill-once 2", "well 1"]
+    assert refusal == "no Ray node has room for a worker: a worker needs CPU 1, a100 1"
+    assert noise == ""
 
 
 def mentioning(words: str) -> list[int]:
