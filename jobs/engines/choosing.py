@@ -6,7 +6,8 @@ from ...corpora.engine import Engine
 from ...corpora.errors import ConfigError
 from ...corpora.extras import EXTRAS, absent, remedy
 from ...pipelines.recipe import EngineBlock
-from .local import LocalEngine, environment
+from .local import LocalEngine
+from .processes import environment
 
 KNOWN = ("local", "ray", "spark")
 

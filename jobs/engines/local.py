@@ -8,33 +8,22 @@ Price: about a second of imports a worker and stage; 0.2 ms an item.
 
 from __future__ import annotations
 
-import contextlib
 import math
-import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
 
-from ...corpora.engine import Outcome, Resources, Task, attempt, here, set_up
+from ...corpora.engine import Outcome, Resources, Task
 from ...corpora.errors import ConfigError
 from ...corpora.extras import absent, remedy
 from ...corpora.grouping import Dataset, Grouping, Parts
 from ...corpora.groups import completed
 from .local_grouping import made_by_maps
-from .supervising import Crew, Death, Supervisor, Worker
-
-NAME = "local"
-_GRACE_SECONDS = 5.0
-"""How long a worker that closed its pipe may take to end."""
-
-_SIGNALS = {int(known): known.name for known in signal.Signals} | {9: "SIGKILL; did memory run out?"}
-_context = multiprocessing.get_context("spawn")
+from .processes import NAME, Process
+from .supervising import Crew, Supervisor
 
 
 @dataclass(frozen=True)
@@ -105,7 +94,7 @@ def gpu_places(gpus: Sequence[str], share: float) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Processes(Crew["Process"]):
+class _Processes(Crew[Process]):
     """A process for each place; a place is a GPU, or None for what this process sees."""
 
     task: Task
@@ -119,81 +108,3 @@ class _Processes(Crew["Process"]):
     def wait(self, workers: Sequence[Process]) -> list[Process]:
         by_ears = {worker.ears: worker for worker in workers}
         return [by_ears[ears] for ears in wait(list(by_ears))]  # type: ignore[index]
-
-
-class Process(Worker):
-    """A worker that is a process of this machine."""
-
-    def __init__(self, task: Task, environ: Mapping[str, str]) -> None:
-        self.ears, mouth = _context.Pipe()
-        watched, self._lifeline = _context.Pipe(duplex=False)
-        self._process = _context.Process(target=_serve, args=(mouth, watched, task), daemon=True)
-        with environment(environ):
-            self._process.start()
-        mouth.close()
-        watched.close()
-
-    def give(self, item: str) -> None:
-        """Send it the item's name."""
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self.ears.send(item)
-
-    def hear(self) -> Outcome | Death:
-        """Read what it sent, or wait for its end and tell the signal or exit code."""
-        try:
-            outcome: Outcome = self.ears.recv()
-        except (EOFError, OSError):  # OSError: it died in the middle of a message
-            return Death(self._last_words(), here(NAME, process=self._process.pid))
-        return outcome
-
-    def _last_words(self) -> str:
-        self._process.join(_GRACE_SECONDS)
-        code = self._process.exitcode
-        if code is None:
-            return "worker closed its pipe and did not end"
-        return f"worker died with {_SIGNALS.get(-code, f'exit code {code}')}"
-
-    def stop(self) -> None:
-        """Kill it, and close the pipes."""
-        self._process.kill()
-        self._process.join()
-        self._process.close()
-        self.ears.close()
-        self._lifeline.close()
-
-
-@contextlib.contextmanager
-def environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Variables that a process started meanwhile has from its first import on, when libraries count cores and GPUs."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _serve(mouth: Connection[Any, Any], lifeline: Connection[Any, Any], task: Task) -> None:
-    """The worker's life: tell how the set-up went, then an outcome for each item."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides when to stop
-    threading.Thread(target=_die_with_driver, args=(lifeline,), daemon=True).start()
-    worker = here(NAME)
-    ready = set_up(task, worker)
-    mouth.send(ready)
-    while ready.ok:
-        try:
-            item = mouth.recv()
-        except EOFError:
-            return
-        mouth.send(attempt(task, item, worker))
-
-
-def _die_with_driver(lifeline: Connection[Any, Any]) -> None:
-    try:
-        lifeline.recv()
-    except (EOFError, OSError):
-        os._exit(1)

@@ -31,7 +31,7 @@ from ...corpora.engine import Resources
 from ...corpora.errors import ConfigError
 from ...corpora.extras import absent, remedy
 from ..shipping import PACKAGE, pack
-from .local import environment
+from .processes import environment
 
 HERE = "local"
 """Ray's word for a session of one's own on this machine."""

@@ -29,7 +29,7 @@ from pyspark.sql import SparkSession
 from ...corpora.engine import MAX_ATTEMPTS, Resources
 from ...corpora.errors import ConfigError
 from ..shipping import as_zip, pack
-from .local import environment
+from .processes import environment
 
 FAILURES = MAX_ATTEMPTS + 1
 """How often Spark must let a task fail: the last time is ours, to say that the others ended with their executors."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import gc
 import os
-import pickle
 import signal
 import sys
 import threading
@@ -23,13 +22,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 from pyspark import SparkFiles, TaskContext
 from pyspark.accumulators import Accumulator, AccumulatorParam
 
-from ...corpora.engine import MAX_ATTEMPTS, Json, Outcome, Task, here
+from ...corpora.engine import MAX_ATTEMPTS, Json, Outcome, here
 from .leases import Slots
-from .local import Process
+from .processes import Process
+from .shipped import Shipped
 from .supervising import Death
 
 NAME = "spark"
@@ -187,32 +188,12 @@ def _seat(order: Order) -> _Seat:
             with seat.awake():
                 seat.empty()
         _SEATS[:] = [_Seat(order)]
+        sys.modules["__main__"] = ModuleType(
+            "__main__"
+        )  # PySpark's: it would be imported anew by each process from here
         gc.collect()
         gc.freeze()  # Spark collects garbage after each task, over all that PySpark has imported: 15 ms of 20
     return _SEATS[0]
-
-
-class Shipped:
-    """The task as a process gets it: a pickle that is opened when the GPUs are settled, inside the task boundary."""
-
-    def __init__(self, task: bytes, code: str, slots: Slots | None = None) -> None:
-        """``code`` is the path of the zip to import from; with ``slots``, the process takes GPUs of its own."""
-        self._pickle, self._code, self._slots = task, code, slots
-
-    def setup(self) -> None:
-        """Take the GPUs, import what the task is made of, and set it up."""
-        if self._slots is not None:
-            self._lease = self._slots.claim()
-            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(self._lease.addresses)
-        sys.path.insert(
-            0, self._code
-        )  # Spark's workers have all that a session was ever sent, and the last of it first
-        self._task: Task = pickle.loads(self._pickle)  # noqa: S301 - our own task, from our own driver
-        self._task.setup()
-
-    def __call__(self, item: str) -> Mapping[str, Json]:
-        """Do an item."""
-        return self._task(item)
 
 
 def _executor_folder() -> Path:

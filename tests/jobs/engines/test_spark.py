@@ -95,7 +95,7 @@ def test_what_stops_the_run_stops_it_and_its_workers(
         outcomes(Act(marks), items)
     assert marks.attempts()[f"on-cue:{deed}"] == 1
     assert len(marks.attempts()) < 20
-    assert list(the_context().statusTracker().getActiveJobsIds()) == []
+    wait_until(lambda: not list(the_context().statusTracker().getActiveJobsIds()))  # hears of it a little later
     wait_until(lambda: not alive(marks.processes()["for-ever.1"]))
 
 
@@ -175,7 +175,7 @@ def test_leaving_the_outcomes_cancels_the_job_and_ends_its_workers(marks: Marks)
     run = SparkEngine(2).map(Act(marks), ["well", *(f"{n}:for-ever" for n in range(3))], Resources())
     assert next(iter(run)).item == "well"
     run.close()  # type: ignore[attr-defined]
-    assert list(the_context().statusTracker().getActiveJobsIds()) == []
+    wait_until(lambda: not list(the_context().statusTracker().getActiveJobsIds()))  # hears of it a little later
     wait_until(lambda: not any(alive(pid) for pid in marks.processes().values()))
 
 
