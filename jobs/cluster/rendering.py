@@ -175,9 +175,14 @@ if __name__ == "__main__":
     for wheel in Path(__file__).parent.glob("tamis-*.whl"):
         zipfile.ZipFile(wheel).extractall(code.name)
         sys.path.insert(0, code.name)
+    from pyspark.sql import SparkSession
     from tamis.jobs.cli import main
 
-    main()
+    try:
+        main()
+    finally:
+        if session := SparkSession.getActiveSession():
+            session.stop()  # or Spark replaces executors that only go because this does
 """
 """What ``spark-submit`` starts: the command line, from the wheel beside it or, in an image, as it is installed."""
 

@@ -13,7 +13,16 @@ import pytest
 import yaml
 
 from tamis.corpora.errors import ConfigError
-from tamis.jobs.cluster.rendering import RAY_VERSION, TEMPLATES, Options, own_modules, recipe_text, render
+from tamis.jobs.cluster.rendering import (
+    RAY_VERSION,
+    TEMPLATES,
+    Options,
+    own_modules,
+    recipe_text,
+    render,
+    spark_settings,
+)
+from tamis.jobs.engines.spark_session import gpu_share
 from tamis.pipelines.recipe import Recipe, load_yaml, parse_recipe
 
 from .clusters import HOSTILE, call, recipe
@@ -112,11 +121,16 @@ def test_spark_yarn_asks_for_what_the_recipe_says(tmp_path: Path) -> None:
     assert submitted.after("--name") == "LAION_2B.en"
     assert submitted.after("--queue") == "root.team-a"
     assert submitted.after("--archives") == "/env's $(touch canary).tar.gz#environment"
-    assert re.fullmatch(r".*/tamis-.*\.zip", submitted.after("--py-files"))
-    assert [Path(name).name for name in submitted.after("--files").split(",")] == ["recipe.yaml", "discover_gpus.sh"]
+    sent, wheel, discovery = map(Path, submitted.after("--files").split(","))
+    assert (sent.name, wheel.suffix, discovery.name) == ("recipe.yaml", ".whl", "discover_gpus.sh")
+    assert {wheel.parent} == {Path(submitted.words[-3]).parent}, "beside main.py, which looks for it there"
     assert submitted.words[-3:] == [submitted.words[-3], "run", "recipe.yaml"]
-    assert submitted.files["main.py"].startswith("from tamis.jobs.cli import main\n")
+    assert "    from tamis.jobs.cli import main\n" in submitted.files["main.py"]
     assert submitted.confs() == {
+        "spark.task.maxFailures": "4",
+        "spark.driver.cores": "4",
+        "spark.driver.memory": "2g",
+        "spark.driver.memoryOverhead": "14g",
         "spark.executor.instances": "3",
         "spark.executor.cores": "8",
         "spark.cores.max": "40",
@@ -133,6 +147,24 @@ def test_spark_yarn_asks_for_what_the_recipe_says(tmp_path: Path) -> None:
         "spark.yarn.appMasterEnv.PYSPARK_PYTHON": "./environment/bin/python",
     }
     assert not (tmp_path / "canary").exists()
+
+
+def settings_of(**block: Any) -> dict[str, str]:
+    return spark_settings(recipe("spark", engine={"kind": "spark", **block}).engine)
+
+
+def test_spark_is_told_of_resources_of_the_clusters_own() -> None:
+    told = settings_of(gpus_per_worker=0.25, workers=4, resources={"licence": 0.5})
+    assert told["spark.executor.resource.licence.amount"] == "2"
+    assert told["spark.task.resource.licence.amount"] == "0.5"
+
+
+@pytest.mark.parametrize("gpus", [1 / 3, 0.3, 0.1, 0.5, 1, 2])
+def test_what_spark_is_told_of_gpus_is_enough_for_the_engine(gpus: float) -> None:
+    told = settings_of(gpus_per_worker=gpus, workers=100, threads=3)
+    assert told["spark.task.cpus"] == "3"
+    for amount in (told["spark.task.resource.gpu.amount"], told["spark.executor.resource.gpu.amount"]):
+        assert float(amount) >= gpu_share(gpus)
 
 
 def test_spark_yarn_without_gpus_or_growth_says_nothing_of_them(tmp_path: Path) -> None:
