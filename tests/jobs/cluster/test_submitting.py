@@ -120,7 +120,7 @@ class Workplace:
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
     """Let what a process started end, and make it when it does not."""
-    if not _until(lambda: not _group_lives(process), 60.0):
+    if not _until(lambda: not _group_lives(process), 180.0):
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
