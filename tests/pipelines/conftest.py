@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ from tamis.pipelines.demo.server import DemoServer
 from tamis.pipelines.job import Job
 from tamis.pipelines.logs import Entry
 from tamis.pipelines.recipe import parse_recipe
+from tamis.pipelines.run import run
+
+from .running import Inline, files
 
 SIZE = 80
 
@@ -79,3 +82,19 @@ def job_of(site: Site) -> JobOf:
         return Job(recipe, Store(recipe.corpus), LocalEngine(workers), Silence())
 
     return make
+
+
+@dataclass(frozen=True)
+class Calm:
+    """An undisturbed run on this machine's disk: its account, and every file of the corpus and the export."""
+
+    account: Mapping[str, Any]
+    files: dict[str, bytes]
+
+
+@pytest.fixture(scope="session")
+def calm(job_of: JobOf, tmp_path_factory: pytest.TempPathFactory) -> Calm:
+    """A run in peace, for disturbed and distant ones to be compared with."""
+    folder = tmp_path_factory.mktemp("calm")
+    result = run(replace(job_of(folder), engine=Inline()))
+    return Calm(result.account, files(folder))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from faults import KINDS, proxied
 
 from tamis.corpora.index import read_index
 from tamis.corpora.store import Store
-from tamis.jobs.engines.local import LocalEngine
 from tamis.pipelines import copying
 from tamis.pipelines.explaining import explain
 from tamis.pipelines.job import Job
@@ -24,7 +22,7 @@ from tamis.pipelines.run import run
 
 from ..corpora.foreign_tars import img2dataset_tar
 from ..s3_server import S3, environment
-from .conftest import JobOf, Silence, Site
+from .conftest import Calm, Site
 from .running import Inline, Unwatched, files
 
 FOLDERS = (
@@ -42,18 +40,18 @@ def same(found: Mapping[str, bytes]) -> dict[str, bytes]:
     return {path: data for path, data in found.items() if path.startswith(FOLDERS)}
 
 
-def test_a_run_on_s3_ends_in_the_bytes_of_a_run_on_disk(s3: S3, site: Site, job_of: JobOf, tmp_path: Path) -> None:
+def test_a_run_on_s3_ends_in_the_bytes_of_a_run_on_disk(s3: S3, site: Site, calm: Calm) -> None:
     s3.put("lists/list.parquet", (site.folder / "list.parquet").read_bytes())
     told = site.recipe(Path(), corpus=s3.url("corpus"))
     told["source"]["path"] = s3.url("lists/*.parquet")
     told["exports"][0]["to"] = s3.url("export")
     recipe = parse_recipe(told, Path())
-    job = Job(recipe, Store(recipe.corpus), LocalEngine(1), Silence())
-    result, near = run(job), run(replace(job_of(tmp_path), engine=Inline()))
+    job = Job(recipe, Store(recipe.corpus), Inline(), Unwatched())
+    result = run(job)
     assert not result.poison
-    assert same(s3.files()) == same(files(tmp_path))
+    assert same(s3.files()) == same(calm.files)
     assert len(same(s3.files())) > 20
-    assert {**result.account, "seconds": 0, "exports": 0} == {**near.account, "seconds": 0, "exports": 0}
+    assert {**result.account, "seconds": 0, "exports": 0} == {**calm.account, "seconds": 0, "exports": 0}
     assert s3.dangling_uploads() == []
 
     report = write_report(job, result)
@@ -69,9 +67,8 @@ def test_a_run_on_s3_ends_in_the_bytes_of_a_run_on_disk(s3: S3, site: Site, job_
 
 
 def test_a_corpus_made_through_faults_has_the_bytes_of_one_made_without(
-    s3: S3, site: Site, job_of: JobOf, tmp_path: Path
+    s3: S3, site: Site, calm: Calm, tmp_path: Path
 ) -> None:
-    run(replace(job_of(tmp_path), engine=Inline()))
     rates = dict.fromkeys(KINDS, 0.015) | {"truncated": 0.04}
     with proxied(s3.endpoint, rates, seed=3, delay=0.05) as proxy, s3.behind(proxy.endpoint):
         told = site.recipe(tmp_path, corpus=s3.url("corpus"))
@@ -81,7 +78,7 @@ def test_a_corpus_made_through_faults_has_the_bytes_of_one_made_without(
         counts = proxy.counts()
     assert not result.poison
     assert counts["requests"] - counts["untouched"] >= 10
-    assert same(s3.files()) == same(files(tmp_path))
+    assert same(s3.files()) == same(calm.files)
     assert s3.dangling_uploads() == []
     assert environment(s3.endpoint)["AWS_SECRET_ACCESS_KEY"].encode() not in b"".join(s3.files().values())
 
