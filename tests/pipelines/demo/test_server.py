@@ -16,9 +16,9 @@ import pytest
 
 from tamis.corpora.drawn.fonts import find_fonts
 from tamis.corpora.errors import DataError, FatalError
+from tamis.corpora.fetch_settings import FetchSettings
 from tamis.corpora.fetching import Fetched, Request, fetch
 from tamis.corpora.sniffing import inspect
-from tamis.corpora.transfers import FetchSettings
 from tamis.pipelines.demo.bodies import make
 from tamis.pipelines.demo.planting import Kind, Planted, plant
 from tamis.pipelines.demo.server import METADATA_URL, DemoServer, delay_seconds
