@@ -306,9 +306,9 @@ def test_a_cluster_is_reached_through_its_client_server_too(cluster: Cluster, ma
 def test_a_session_started_here_has_what_workers_need_is_quiet_and_ends_with_its_driver(
     marks: Marks, root: Path
 ) -> None:
-    """It is checked with a CPU a worker; then workers want two each; and nothing that it lacks will come."""
+    """It is checked with a CPU a worker; then workers want three each; and nothing that it lacks will come."""
     with tempfile.TemporaryDirectory() as folder:
-        (*told, refusal), noise = driven(DRIVER + REFUSED, marks, root, RAY_TMPDIR=folder, CPUS="2")
+        (*told, refusal), noise = driven(DRIVER + REFUSED, marks, root, RAY_TMPDIR=folder, CPUS="3")
         wait_until(lambda: not mentioning(folder))
     assert sorted(told) == ["1:well 1", "kill-once 2", "well 1"]
     assert refusal == "no Ray node has room for a worker: a worker needs CPU 1, a100 1"
