@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -126,6 +127,8 @@ def _summed(table: pa.Table) -> pa.Table:
 
 def _group(folder: Path, kind: str, quick: bool) -> dict[str, Any]:
     """Group on one engine in this process."""
+    if kind == "ray":
+        _open_ray()
     engine = engine_of(EngineBlock.model_validate({"kind": kind, "workers": WORKERS, "memory_gib": MEMORY_GIB}))
     dataset = Dataset([f"{number:05d}" for number in range(ITEMS)], _Read(Store(str(folder / "rows"))))
     rows_of_heavy = (1_000_000 if quick else 20_000_000) // 20
@@ -143,6 +146,19 @@ def _group(folder: Path, kind: str, quick: bool) -> dict[str, Any]:
     for path in sorted((folder / kind / "groups").iterdir()):
         digest.update(path.name.encode() + path.read_bytes())
     return {"seconds": seconds, "groups": groups, "digest": digest.hexdigest()}
+
+
+def _open_ray() -> None:
+    """A session with an object store of a known size; the engine takes the one that is there."""
+    import ray
+
+    ray.init(
+        num_cpus=WORKERS,
+        object_store_memory=OBJECT_STORE_GIB << 30,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
 
 
 def _measured(folder: Path, engine: str, quick: bool) -> dict[str, Any]:

@@ -5,7 +5,7 @@ asked for, and given their part and the hash that settles ties. An engine then m
 ``Grouping.sorted_by``. Walking: a sorted stream is cut where the key changes into tables of whole groups of some
 ``TABLE_ROWS`` rows, whatever the batches it comes in, so memory holds two such tables and one group.
 
-Price: 20 million rows of two columns take 6 s to prepare and 5 s to walk, on one core.
+Price: of CPU, 20 million rows of two integers take 1 s to prepare, 4 s to sort and 0.2 s to walk.
 """
 
 from __future__ import annotations

@@ -9,7 +9,9 @@ Price: as that of Ray Data, 18 ms an item; rows are compressed, moved and decomp
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -19,11 +21,13 @@ import ray
 from ray.data import DataContext
 
 from ...corpora.engine import Outcome, Resources, here
+from ...corpora.errors import FatalError
 from ...corpora.grouping import PART, Dataset, Grouping, Parts
 from ...corpora.groups import moved_rows, sorted_rows, write_parts
+from .ray_session import reason
+from .ray_worker import NAME
 from .telling import guarded, heard, outcome_of, told
 
-NAME = "ray"
 _MAX_BLOCKS = 4096
 """Items are read in at most so many tasks."""
 
@@ -44,13 +48,27 @@ def made_on_ray(
     context = DataContext.get_current().copy()
     context.enable_progress_bars = False
     context.shuffle_input_batch_bytes = int(memory_gib * _GIB / 4)
-    with DataContext.current(context):
+    with DataContext.current(context), _quiet():
         made = _plan(_Read(grouping, dataset, todo, memory_gib), _Make(grouping, parts, memory_gib), resources)
+        try:
+            for batch in made.iter_batches(batch_size=None, batch_format="pyarrow"):
+                yield from map(outcome_of, batch["told"].to_pylist())
+        except ray.exceptions.RayError as error:
+            raise heard(str(error)) or FatalError(f"group: {reason(error).splitlines()[0]}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Ray Data keeps its plans and tracebacks to its log file; the terminal shows our progress, and errors as ours."""
+    consoles = [one for one in logging.getLogger("ray.data").handlers if isinstance(one, logging.StreamHandler)]
+    levels = [console.level for console in consoles]
+    for console in consoles:
+        console.setLevel(logging.CRITICAL + 1)
     try:
-        for batch in made.iter_batches(batch_size=None, batch_format="pyarrow"):
-            yield from map(outcome_of, batch["told"].to_pylist())
-    except ray.exceptions.RayError as error:
-        raise heard(str(error)) from error
+        yield
+    finally:
+        for console, level in zip(consoles, levels, strict=True):
+            console.setLevel(level)
 
 
 def _plan(read: _Read, make: _Make, resources: Resources) -> ray.data.Dataset:

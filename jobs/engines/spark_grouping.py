@@ -8,6 +8,8 @@ Price: two crossings between Python and the JVM, and Spark's sort.
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,12 +18,12 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession, functions
 
 from ...corpora.engine import Outcome, here
+from ...corpora.errors import FatalError
 from ...corpora.grouping import PART, Dataset, Grouping, Parts
 from ...corpora.groups import TABLE_ROWS, moved_rows, write_parts
-from .spark_worker import executor_id
+from .spark_worker import NAME, executor_id
 from .telling import WorkerError, guarded, heard, outcome_of, told
 
-NAME = "spark"
 _MAX_PARTITIONS = 8192
 """Items are read in at most so many tasks."""
 
@@ -36,6 +38,7 @@ _TYPES = {
     pa.string(): "string",
     pa.binary(): "binary",
 }
+_CAUSE = re.compile(r"[\w.]+(Error|Exception): ")
 _TOLD = pa.schema({"told": pa.string(), "error": pa.string()})
 
 
@@ -49,15 +52,21 @@ def made_on_spark(
     """
     if not dataset.items:
         return
-    made = _plan(session, _Read(grouping, dataset, todo, memory_gib), _Make(grouping, parts))
     try:
-        rows = made.collect()
+        with warnings.catch_warnings(category=FutureWarning, action="ignore"):  # PySpark's, about pandas
+            rows = _plan(session, _Read(grouping, dataset, todo, memory_gib), _Make(grouping, parts)).collect()
     except PySparkException as error:
-        raise heard(str(error)) from error
+        raise heard(str(error)) or FatalError(f"group: {_reason(error)}") from error
     for row in rows:
-        if row["error"] is not None:
-            raise heard(row["error"])
+        if row["told"] is None:
+            raise heard(row["error"]) or FatalError(row["error"])
         yield outcome_of(row["told"])
+
+
+def _reason(error: PySparkException) -> str:
+    """The line that says why, of a traceback in a stack trace."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return next((line for line in reversed(lines) if _CAUSE.match(line)), lines[0])
 
 
 def _plan(session: SparkSession, read: _Read, make: _Make) -> DataFrame:

@@ -40,11 +40,11 @@ def guarded(work: Iterator[T]) -> Iterator[T]:
         yield from step.value
 
 
-def heard(text: str) -> TamisError:
-    """What a task raised, from what the driver was told."""
+def heard(text: str) -> TamisError | None:
+    """What a task raised, from what the driver was told; None when it was something else that went wrong."""
     found = _LINE.search(text)
     if found is None:
-        return FatalError(f"group: {text}")
+        return None
     about = json.loads(base64.b64decode(found[1]))
     kind = ConfigError if about["config"] else FatalError
     return kind(about["error"])

@@ -76,11 +76,11 @@ def read(part: bytes) -> list[dict[str, Any]]:
     return rows
 
 
-def walked(grouping: Grouping, keys: Sequence[Any], size: int) -> list[list[Any]]:
+def walked(grouping: Grouping, keys: Sequence[Any], batch: int) -> list[list[Any]]:
     """The keys of each table that comes of sorted keys."""
     schema = grouping.moved_schema
     columns = {name: keys if name == grouping.key else [0] * len(keys) for name in schema.names}
-    rows = pa.table(columns, schema).to_batches(max_chunksize=size)
+    rows = pa.table(columns, schema).to_batches(max_chunksize=batch)
     return [table[grouping.key].to_pylist() for table in whole_groups(grouping, iter(rows))]
 
 
@@ -135,6 +135,13 @@ def test_tables_of_the_walk_hold_whole_groups_and_few_rows(
     whole = [set(table) for table in tables]
     assert sum(map(len, whole)) == len(set().union(*whole))
     assert all(len(table) <= wanted + batch + max(sizes.values()) for table in tables)
+
+
+def test_a_table_of_the_walk_is_as_small_as_the_batches_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(groups, "TABLE_ROWS", 20)
+    tables = walked(in_lists(COUNTS, "key"), list(range(1000)), batch=7)
+    assert [key for table in tables for key in table] == list(range(1000))
+    assert {len(table) for table in tables[:-1]} <= set(range(20, 28))
 
 
 def test_rows_of_equal_key_and_order_are_ordered_by_everything_else() -> None:
@@ -219,6 +226,25 @@ def test_a_heavy_key_shrinks_before_it_is_moved_and_while_it_is_walked() -> None
     [found] = whole_groups(replace(grouping, combine=watched), iter(rows.to_batches(max_chunksize=4)))
     assert found.select(["key", "count"]).to_pylist() == [{"key": 1, "count": 1000}]
     assert largest <= 14
+
+
+def test_a_combine_gets_rows_sorted_as_a_reducer_does() -> None:
+    given_rows: list[dict[str, Any]] = []
+
+    def first(table: pa.Table) -> pa.Table:
+        given_rows[:] = table.to_pylist()
+        return table.take(pa.array(group_starts(table["key"])))
+
+    schema = pa.schema({"key": pa.string(), "order": pa.float64()})
+    grouping = in_lists(schema, "key", order=("order",), combine=first)
+    table = pa.table({"key": ["b", "b", None, "b", None], "order": [2.0, None, 1.0, -3.0, None]}, schema)
+    assert moved(grouping, [table]).select(schema.names).to_pylist() == [
+        {"key": None, "order": None},
+        {"key": "b", "order": None},
+    ]
+    assert given_rows == [
+        {"key": key, "order": order} for key, order in [(None, None), (None, 1), ("b", None), ("b", -3), ("b", 2)]
+    ]
 
 
 def test_a_combine_that_does_not_shrink_is_told_of() -> None:

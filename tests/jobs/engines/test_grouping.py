@@ -20,9 +20,10 @@ from tamis.corpora.grouping import DONE, Dataset, Grouping, Parts
 from tamis.corpora.store import Store
 from tamis.jobs.engines.local import LocalEngine
 
-from ...corpora.grouped import Given, in_lists, plainly_grouped, sums
+from ...corpora.grouped import Given, Lists, in_lists, plainly_grouped, sums
 from ...pipelines.running import Inline
 from .acting import Marks
+from .spark_sessions import ended_after
 
 Group = Callable[[Dataset, Grouping, Parts, Resources], Iterator[Outcome]]
 
@@ -101,17 +102,27 @@ def ray_session() -> Iterator[Group]:
     ray.shutdown()
 
 
+@pytest.fixture(scope="module")
+def spark_session() -> Iterator[Group]:
+    from tamis.jobs.engines.spark import SparkEngine
+
+    with ended_after():
+        yield SparkEngine(2, memory_gib=0.5).group
+
+
 def group_of(engine: str, request: pytest.FixtureRequest) -> Group:
     """``Engine.group`` of an engine."""
     match engine:
         case "ray":
             return request.getfixturevalue("ray_session")  # type: ignore[no-any-return]
+        case "spark":
+            return request.getfixturevalue("spark_session")  # type: ignore[no-any-return]
         case "in process":
             return Inline().group
     return LocalEngine(1 if engine == "one process" else 2, memory_gib=0.5).group
 
 
-@pytest.fixture(params=["in process", "ray"])
+@pytest.fixture(params=["in process", "ray", "spark"])
 def group(request: pytest.FixtureRequest) -> Group:
     """``Engine.group`` of engines that differ in it: processes do what one process does."""
     return group_of(request.param, request)
@@ -134,7 +145,7 @@ def parts(tmp_path: Path) -> Parts:
     return Parts(Store(str(tmp_path / "store")), "grouped", {"of": "a test"})
 
 
-@pytest.mark.parametrize("engine", ["one process", "two processes", "ray"])
+@pytest.mark.parametrize("engine", ["one process", "two processes", "ray", "spark"])
 @pytest.mark.parametrize(
     ("key", "others"), [("string", ["bool", "float64", "int32"]), ("float32", ["binary", "int64"])]
 )
@@ -187,6 +198,26 @@ def test_what_a_reducer_raises_is_told_and_no_part_is_there(group: Group, parts:
     with pytest.raises(FatalError, match=r"ValueError: seven is too many \(test_grouping\.py:\d+\)"):
         done(group, items(2, Heavy(100)), grouping, parts)
     assert parts.store.names("grouped") == []
+
+
+def unreadable() -> None:
+    raise ValueError("not on this machine")
+
+
+class Unsendable(Lists):
+    """A reducer that no other process can read."""
+
+    def __reduce__(self) -> tuple[Callable[[], None], tuple[()]]:
+        return unreadable, ()
+
+
+@pytest.mark.parametrize("engine", ["ray", "spark"])
+def test_what_workers_cannot_even_read_is_told_in_a_line(
+    engine: str, parts: Parts, request: pytest.FixtureRequest
+) -> None:
+    grouping = replace(in_lists(COUNTS, "key"), reducer=Unsendable("key"))
+    with pytest.raises(FatalError, match=r"^group: [^\n]*not on this machine[^\n]*$"):
+        done(group_of(engine, request), items(2, Heavy(100)), grouping, parts)
 
 
 @dataclass(frozen=True)
