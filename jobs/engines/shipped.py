@@ -1,6 +1,7 @@
 """A task as a process on a cluster gets it: a pickle that is opened inside the task boundary, when all is settled for it.
 
-What a worker lacks is then told as a set-up that failed, and CUDA counts GPUs only when it is settled which.
+What a worker lacks is then told as a set-up that failed, and CUDA counts GPUs only when it is settled which. Little is
+imported here, so that a process begins with what its task needs.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ import os
 import pickle
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from ...corpora.engine import Json, Task
+from ...corpora.extras import absent
 from .leases import Slots
 
 
@@ -35,3 +38,17 @@ class Shipped:
     def __call__(self, item: str) -> Mapping[str, Json]:
         """Do an item."""
         return self._task(item)
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """The task that asks a worker which of the modules it lacks."""
+
+    modules: tuple[str, ...]
+
+    def setup(self) -> None:
+        """Nothing to prepare."""
+
+    def __call__(self, item: str) -> Mapping[str, Json]:
+        """Look, and import nothing."""
+        return {"absent": absent(self.modules)}

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
@@ -22,13 +22,14 @@ from pyspark.resource import ResourceProfile
 from pyspark.sql import SparkSession
 from pyspark.util import InheritableThread
 
-from ...corpora.engine import MAX_ATTEMPTS, Json, Outcome, Resources, Task
+from ...corpora.engine import MAX_ATTEMPTS, Outcome, Resources, Task
 from ...corpora.errors import ConfigError, FatalError
-from ...corpora.extras import absent, remedy
+from ...corpora.extras import remedy
 from ...corpora.grouping import Dataset, Grouping, Parts
 from ...corpora.groups import completed
 from .local import thread_limits
 from .own_modules import own_modules
+from .shipped import Lacking
 from .spark_grouping import made_on_spark
 from .spark_session import open_context, profile, ship, slots
 from .spark_worker import LOST, NAME, Order, Report, Stream
@@ -60,7 +61,7 @@ class SparkEngine:
             ConfigError: which executor lacks what, and the command that brings it; or Spark cannot be started.
         """
         places = slots(open_context(self.workers, self.address), Resources())
-        for outcome in self.map(_Lack(tuple(modules)), [f"place {number}" for number in range(places)], Resources()):
+        for outcome in self.map(Lacking(tuple(modules)), [f"place {number}" for number in range(places)], Resources()):
             if outcome.value is None:
                 raise FatalError(f"a worker could not be asked what it has: {outcome.error}")
             if missing := outcome.value["absent"]:
@@ -113,20 +114,6 @@ class SparkEngine:
             return made_on_spark(session, dataset, grouping, parts, todo, self.memory_gib)
 
         return completed(grouping, parts, make)
-
-
-@dataclass(frozen=True)
-class _Lack:
-    """Asks a worker which of the modules it lacks."""
-
-    modules: tuple[str, ...]
-
-    def setup(self) -> None:
-        """Nothing to prepare."""
-
-    def __call__(self, item: str) -> Mapping[str, Json]:
-        """Look, and import nothing."""
-        return {"absent": absent(self.modules)}
 
 
 @dataclass

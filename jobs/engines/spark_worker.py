@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -35,7 +36,7 @@ from .supervising import Death
 
 NAME = "spark"
 LOST = "worker died with its executor, or was killed by it; did memory run out?"
-_HOLD_SECONDS = 10.0
+_HOLD_SECONDS = 5.0
 """How long a worker that could not be set up keeps the next item before it tries again: the others shall have them."""
 
 _IDLE_SECONDS = 5.0
@@ -135,10 +136,12 @@ class _Seat:
         self._rest.cancel()
         if self._rest.ident is not None:
             self._rest.join()
-        yield self
-        self._rest = threading.Timer(_IDLE_SECONDS, self.empty)
-        self._rest.daemon = True
-        self._rest.start()
+        try:
+            yield self
+        finally:
+            self._rest = threading.Timer(_IDLE_SECONDS, self.empty)
+            self._rest.daemon = True
+            self._rest.start()
 
     def fill(self) -> Outcome | None:
         """Set a process up, unless there is one; how it failed the last time, when it cannot be."""
@@ -188,11 +191,11 @@ def _seat(order: Order) -> _Seat:
             with seat.awake():
                 seat.empty()
         _SEATS[:] = [_Seat(order)]
-        sys.modules["__main__"] = ModuleType(
-            "__main__"
-        )  # PySpark's: it would be imported anew by each process from here
+        # PySpark is what runs here, and would be imported anew by each process that starts from here: 0.5 s.
+        sys.modules["__main__"] = ModuleType("__main__")
+        # Spark collects garbage after each task, over all that PySpark has imported: 15 ms of an item's 20.
         gc.collect()
-        gc.freeze()  # Spark collects garbage after each task, over all that PySpark has imported: 15 ms of 20
+        gc.freeze()
     return _SEATS[0]
 
 
@@ -205,10 +208,10 @@ def _executor_folder() -> Path:
 def executor_id() -> str:
     """What Spark calls the executor that this process belongs to: ``driver`` when there is but the driver."""
     told = os.environ.get("SPARK_EXECUTOR_ID")
-    return told or _id_of_ancestor(os.getppid(), Path("/proc"))
+    return told or id_of_ancestor(os.getppid(), Path("/proc"))
 
 
-def _id_of_ancestor(process: int, folder: Path) -> str:
+def id_of_ancestor(process: int, folder: Path) -> str:
     """The ``--executor-id`` with which the executor, a parent of the parent of Python workers, was started."""
     while process > 1:
         try:
@@ -216,7 +219,8 @@ def _id_of_ancestor(process: int, folder: Path) -> str:
             status = (folder / str(process) / "stat").read_text(encoding="utf-8", errors="replace")
         except OSError:
             break
-        if "--executor-id" in words[:-1]:
-            return words[words.index("--executor-id") + 1]
+        told = [after for word, after in pairwise(words) if word == "--executor-id" and after]
+        if told:
+            return told[0]
         process = int(status.rpartition(")")[2].split()[1])
     return "driver"

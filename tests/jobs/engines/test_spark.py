@@ -23,6 +23,7 @@ from tamis.jobs.engines.spark_worker import LOST
 from tamis.pipelines.recipe import EngineBlock
 from tests.jobs.engines.acting import Act, Marks, alive, wait_until
 from tests.jobs.engines.fates import FATES, by_item, check_fates
+from tests.jobs.engines.spark_acting import KillParent, OneIsBroken, OnlyHere
 from tests.jobs.engines.spark_sessions import ended_after, executors_of_tasks, the_context
 
 
@@ -124,6 +125,17 @@ def test_a_set_up_that_fails_once_costs_no_attempt(deed: str, marks: Marks) -> N
     assert all(outcome.ok and outcome.attempts == 1 for outcome in found.values())
 
 
+def test_a_worker_that_cannot_be_set_up_leaves_the_items_to_the_others(marks: Marks) -> None:
+    """It answers at once: left alone it would be given all of them, again and again."""
+    items = [f"{number}:well" for number in range(6)]
+    found = outcomes(OneIsBroken(marks, crowd=1), items)
+    assert all(outcome.ok and outcome.attempts == 1 and outcome.earlier == () for outcome in found.values())
+    assert {item: count for item, count in marks.attempts().items() if item in items} == dict.fromkeys(items, 1)
+    [broken] = (name for name in marks.attempts() if name.startswith("broken-"))
+    assert marks.attempts()["refused"] >= MAX_ATTEMPTS
+    assert broken not in {f"broken-{outcome.value['parent']}" for outcome in found.values() if outcome.value}
+
+
 @pytest.mark.parametrize(("victim", "told"), [("worker", "worker died with SIGKILL"), ("parent", LOST)])
 def test_an_item_whose_worker_was_killed_from_outside_is_tried_again(victim: str, told: str, marks: Marks) -> None:
     """The worker is a process of ours beside a Python worker of Spark's; either may be killed by a kernel short of memory."""
@@ -154,17 +166,6 @@ def test_an_item_that_takes_sparks_python_worker_with_it_is_poison_and_ends_no_j
     }
     assert [one.error for one in (*found["kill-parent"].earlier, found["kill-parent"])] == [LOST] * MAX_ATTEMPTS
     assert marks.attempts()["kill-parent"] == MAX_ATTEMPTS
-
-
-class KillParent(Act):
-    """Kills the Python worker of Spark's beside which it runs."""
-
-    def __call__(self, item: str) -> dict[str, Any]:
-        if item == "kill-parent":
-            self.marks.leave(item)
-            os.kill(os.getppid(), signal.SIGKILL)
-            signal.pause()
-        return super().__call__(item)
 
 
 def parent(pid: int) -> int:
@@ -212,19 +213,6 @@ class Where:
 def test_a_task_that_cannot_be_unpickled_is_a_set_up_that_fails(marks: Marks) -> None:
     with pytest.raises(FatalError, match="no worker could be set up: ImportError: not on workers"):
         outcomes(OnlyHere(), ["item"])
-
-
-class OnlyHere(Act):
-    """A task that no worker can open."""
-
-    def __init__(self) -> None: ...
-
-    def __reduce__(self) -> Any:
-        return refuse, ()
-
-
-def refuse() -> None:
-    raise ImportError("not on workers")
 
 
 def test_workers_that_lack_a_module_are_refused_with_the_command_that_brings_it() -> None:
