@@ -10,11 +10,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 from fsspec.asyn import sync_wrapper
 from s3fs import S3FileSystem
 
-from tamis.corpora import ranges
+from tamis.corpora import filesystems, ranges
 from tamis.corpora import s3 as s3_module
 from tamis.corpora.errors import ConfigError
 from tamis.corpora.ranges import RangeReader
@@ -195,6 +196,16 @@ def test_a_url_with_a_secret_is_refused_without_saying_it() -> None:
     with pytest.raises(ConfigError, match="holds a password") as caught:
         Store("s3://AKIAEXAMPLE:verysecret@bucket/x")
     assert "verysecret" not in str(caught.value)
+
+
+def test_patience_with_the_server_is_ours_unless_the_user_says_otherwise(
+    s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = filesystems.S3_CONFIG
+    assert Store(s3.url("a")).fs.config_kwargs == asked
+    assert asked["retries"]["total_max_attempts"] > 1
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"config_kwargs": {"read_timeout": 7}})
+    assert Store(s3.url("b")).fs.config_kwargs == {**asked, "read_timeout": 7}
 
 
 def test_ranges_read_in_order_take_few_requests(s3: S3, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
