@@ -271,12 +271,13 @@ def test_an_address_without_a_cluster_is_refused_at_once(address: str, marks: Ma
 DRIVER = """
 import os
 import sys
+from dataclasses import replace
 from tamis.corpora.engine import Resources
 from tamis.jobs.engines.choosing import engine_of
 from tamis.pipelines.recipe import EngineBlock
 from tests.jobs.engines.acting import Act, Marks
 from tamis.corpora.errors import ConfigError
-engine = engine_of(EngineBlock(kind="ray", workers=2))
+engine = replace(engine_of(EngineBlock(kind="ray", workers=2)), modules=("tests",))
 engine.check(["json"])
 for outcome in engine.map(Act(Marks(sys.argv[1])), sys.argv[2:], Resources(cpus=float(os.environ.get("CPUS", 1)))):
     print(outcome.item, outcome.attempts)
