@@ -95,7 +95,7 @@ def is_local(fs: Any) -> bool:
 
 @contextmanager
 def reaching(url: str) -> Iterator[None]:
-    """What a client library raises inside, told as ours: refused access, and servers that do not answer.
+    """What a client library raises inside, told as ours: access refused afar, and servers that do not answer.
 
     Raises:
         ConfigError: there are no credentials, or they do not suffice.
@@ -104,6 +104,8 @@ def reaching(url: str) -> Iterator[None]:
     try:
         yield
     except PermissionError as error:
+        if "://" not in url:
+            raise
         raise ConfigError(
             f"{url}: access refused ({error}); check the credentials in the environment, and that they may list, read, "
             "write and delete there"

@@ -63,6 +63,9 @@ class RangeReader:
         self._windows: deque[tuple[int, bytes]] = deque(maxlen=2)  # threads are at most a few rows apart
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[type[RangeReader], tuple[str, int]]:
+        return RangeReader, (self._url, self._ahead)
+
     @property
     def far(self) -> bool:
         """Whether every read is a request to another machine."""

@@ -9,6 +9,7 @@ Price: one request more for a refused PUT; an upload holds ``MAX_PARTS_AT_ONCE``
 
 from __future__ import annotations
 
+import errno
 import mimetypes
 import secrets
 import time
@@ -28,6 +29,19 @@ GIVEN_UP_AFTER = timedelta(days=1)
 
 _WRITER = "tamis-writer"
 _CONFLICT_PAUSES_SECONDS = (0.1, 0.3, 1.0, 3.0)
+
+
+def check_bucket(fs: Any, path: str) -> None:
+    """Make sure that the bucket of ``path`` is there.
+
+    Raises:
+        FileNotFoundError: it is not.
+    """
+    bucket = fs.split_path(path)[0]
+    try:
+        fs.call_s3("head_bucket", Bucket=bucket)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(errno.ENOENT, f"there is no bucket {bucket!r}") from error
 
 
 def upload(fs: Any, spool: Path, path: str) -> None:

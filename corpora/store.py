@@ -88,7 +88,7 @@ class Store:
         return self.local is not None or is_s3(self.fs)
 
     def check_writable(self) -> None:
-        """Create the root and prove that it takes files; a bucket must be there.
+        """Create the root and prove that it takes files; a bucket must be there, and its first write is the proof.
 
         Raises:
             ConfigError: it does not.
@@ -100,11 +100,10 @@ class Store:
                     pass
                 return
             with reaching(self.root):
-                if not is_s3(self.fs):
+                if is_s3(self.fs):  # where making folders would make the bucket
+                    s3.check_bucket(self.fs, self._base)
+                else:
                     self.fs.makedirs(self._base, exist_ok=True)
-                proof = self.full(f"{SPOOL}/{platform.node()}-{os.getpid()}-{secrets.token_hex(8)}")
-                self.fs.pipe_file(proof, b"")
-                self.fs.rm_file(proof)
         except OSError as error:
             raise ConfigError(
                 f"cannot write to {self.root!r}: {error.strerror or error}; choose a folder that this user may write"

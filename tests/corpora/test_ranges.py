@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -114,6 +115,11 @@ def test_a_far_file_reads_like_any_other(steps: list[tuple[Any, ...]], buffered:
         with open_file("memory://ranges/b") as far, io.BytesIO(DATA) as near:
             for verb, *told in steps:
                 assert getattr(far, verb)(*told) == getattr(near, verb)(*told)
+
+
+def test_a_reader_travels_by_its_name(far: str) -> None:
+    with RangeReader(far, ahead=50) as reader, pickle.loads(pickle.dumps(reader)) as other:  # noqa: S301 - our own
+        assert other.read(3, 4) == reader.read(3, 4) == DATA[3:7]
 
 
 def test_opening_what_is_not_there_says_so(tmp_path: Path) -> None:
