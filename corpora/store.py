@@ -17,12 +17,8 @@ Price: one extra local copy on object stores; an fsync a file locally.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
-import platform
-import re
-import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -34,15 +30,13 @@ from .errors import ConfigError
 from .filesystems import filesystem, is_local, is_s3, reaching
 from .lines import GatheredLines
 from .ranges import RangeReader, open_file
+from .spools import SPOOL, alone_in, new_spool, sweep, sync_folder
 from .write_behind import WriteBehind
 
 __all__ = ["SPOOL", "RangeReader", "Store", "WriteBehind"]
 
-SPOOL = ".spool"
 REQUESTS_AT_ONCE = 16
 """How many far files are asked for at a time where many are read."""
-
-_SPOOLED = re.compile(r"(?P<node>.+)-(?P<pid>\d+)-[0-9a-f]+")
 
 
 class Store:
@@ -166,24 +160,12 @@ class Store:
     @contextlib.contextmanager
     def _spooled(self) -> Iterator[tuple[Path, IO[bytes]]]:
         """A file that is gone after the block: beside the data, so that a rename publishes it, or in the temporary folder."""
-        spool = self._new_spool()
+        spool = new_spool(self.local)
         try:
             with spool.open("r+b") as file:
                 yield spool, file
         finally:
             spool.unlink(missing_ok=True)
-
-    def _new_spool(self) -> Path:
-        if self.local is None:
-            handle, name = tempfile.mkstemp(prefix="tamis-")
-            os.close(handle)
-            return Path(name)
-        spool = self.local / SPOOL / f"{platform.node()}-{os.getpid()}-{secrets.token_hex(8)}"
-        while True:
-            spool.parent.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(FileNotFoundError):  # another run's sweep took the empty folder away
-                spool.touch(exist_ok=False)
-                return spool
 
     def _publish(self, spool: Path, path: str) -> None:
         if self.local is None:
@@ -195,7 +177,7 @@ class Store:
         target = self.local / path
         target.parent.mkdir(parents=True, exist_ok=True)
         spool.replace(target)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
 
     def put_atomic(self, path: str, data: bytes) -> None:
         """Write ``data`` under ``path``, complete or not at all."""
@@ -221,7 +203,7 @@ class Store:
                 os.link(spool, target)  # unlike rename, fails when the name is taken
             except FileExistsError:
                 return False
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
         return True
 
     def _create(self, path: str, data: bytes) -> bool:
@@ -247,7 +229,7 @@ class Store:
             with reaching(self.root):
                 return s3.replace_if(self.fs, self.full(path), expected, data)
         target = self.local / path
-        with _locked(target.parent):
+        with alone_in(target.parent):
             if not target.is_file() or target.read_bytes() != expected:
                 return False
             self.put_atomic(path, data)
@@ -275,7 +257,7 @@ class Store:
             with tempfile.TemporaryDirectory(prefix="tamis-") as folder:
                 yield folder
             return
-        held = self._new_spool()  # while it is there, no sweep takes the spool away
+        held = new_spool(self.local)  # while it is there, no sweep takes the spool away
         scratch = held.with_name(held.name + "0")
         scratch.mkdir()
         try:
@@ -291,13 +273,7 @@ class Store:
                 if is_s3(self.fs):
                     s3.abort_given_up_uploads(self.fs, self._base)
             return
-        with contextlib.suppress(FileNotFoundError):  # nothing was written, or another run swept it
-            for leftover in (self.local / SPOOL).iterdir():
-                found = _SPOOLED.fullmatch(leftover.name)
-                if found and found["node"] == platform.node() and not _alive(int(found["pid"])):
-                    _remove(leftover)
-        with contextlib.suppress(OSError):  # not empty: another run is writing
-            (self.local / SPOOL).rmdir()
+        sweep(self.local)
 
     def remove(self, path: str) -> None:
         """Remove a file, if it is there."""
@@ -320,40 +296,3 @@ class Store:
         file.flush()
         if self.local is not None:
             os.fsync(file.fileno())
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Alone among the processes of all machines that see this folder, as far as its file system has locks."""
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _remove(leftover: Path) -> None:
-    if leftover.is_dir():
-        shutil.rmtree(leftover, ignore_errors=True)
-    else:
-        leftover.unlink(missing_ok=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

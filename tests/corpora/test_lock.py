@@ -218,7 +218,7 @@ def test_a_holder_that_was_taken_over_stops_and_leaves_the_lock_alone(store: Sto
         assert lock is not None
         lock.check()
         successor = replace(myself(), machine="another")
-        store.put_atomic(LOCK, successor.encoded())
+        until(lambda: store.replace_if(LOCK, store.read(LOCK), successor.encoded()))
 
         def stopped() -> bool:
             try:

@@ -111,8 +111,10 @@ class Robbed(Inline):
         assert self.store is not None
         assert self.lock is not None
         for outcome in super().map(task, items, resources):
-            self.store.put_atomic(LOCK, replace(myself(), machine="another", host="far.example").encoded())
+            successor = replace(myself(), machine="another", host="far.example").encoded()
             deadline = time.monotonic() + 60
+            while not self.store.replace_if(LOCK, self.store.read(LOCK), successor):
+                assert time.monotonic() < deadline
             with suppress(FatalError):
                 while time.monotonic() < deadline:
                     self.lock.check()
