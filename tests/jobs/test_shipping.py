@@ -20,13 +20,13 @@ USE = """
 import sys
 sys.path[:0] = sys.argv[1:]
 import importlib.metadata, importlib.resources, json
-import tamis.jobs.cli, tamis.models.clip_source, tamis.corpora.transfers, tamis.pipelines.report.page
+import tamis.jobs.cli, tamis.models.clip_source, tamis.corpora.fetch_settings, tamis.pipelines.report.page
 from tamis.pipelines.recipe import load_yaml
 recipe = (importlib.resources.files("tamis.pipelines.demo") / "recipe.yaml").read_text(encoding="utf-8")
 print(json.dumps({
     "place": tamis.__file__,
     "version": importlib.metadata.version("tamis"),
-    "agent": tamis.corpora.transfers.user_agent(),
+    "agent": tamis.corpora.fetch_settings.user_agent(),
     "command": [e.value for e in importlib.metadata.entry_points(group="console_scripts", name="tamis")],
     "weights": len(tamis.models.clip_source.tiny_asset("safetensors")),
     "recipe": sorted(load_yaml(recipe)),

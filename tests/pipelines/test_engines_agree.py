@@ -11,7 +11,7 @@ from ..s3_server import S3
 from .agreeing import SAME, command_for, digests, on_disk, run_to_the_end, tasks_of
 from .conftest import Site
 
-KNOWN_BY = {"local": (), "ray": ("node_id", "actor_id"), "spark": ("executor",)}
+KNOWN_BY = {"local": (), "ray": ("node_id",), "spark": ("executor",)}
 """What a worker's identity holds beside engine, node and process, by engine."""
 
 
