@@ -66,7 +66,10 @@ class FaultyProxy:
         """One request."""
         if request.path == COUNTS:
             return web.json_response(self._counts)
-        body = await request.read()  # whatever comes of it, the client has sent it
+        try:
+            body = await request.read()  # whatever comes of it, the client has sent it
+        except ConnectionError:  # or was killed
+            return self._reset(request)
         fault = str(self._rng.choice(self._kinds, p=self._shares))
         if fault == "truncated" and request.method != "GET":
             fault = ""
