@@ -28,7 +28,8 @@ def engine_of(block: EngineBlock) -> Engine:
     if block.kind == "ray":
         with environment(_QUIET_RAY):
             from .ray import RayEngine
-        return RayEngine(block.workers, block.max_workers, block.address, memory_gib=block.memory_gib)
+        most = block.max_workers
+        return RayEngine(block.workers, most, block.address, threads=block.threads, memory_gib=block.memory_gib)
     if block.kind == "spark":
         from .spark import SparkEngine
 

@@ -45,6 +45,8 @@ class RayEngine:
     address: str | None = None
     modules: tuple[str, ...] = ()
     patience_seconds: float = 600.0
+    threads: int = 1
+    """CPUs of the largest worker that will be: a session started here has them for each, from the first stage on."""
     memory_gib: float = 1.0
     """What a worker of ``group`` may hold before it spills to disk."""
     name: str = NAME
@@ -59,7 +61,7 @@ class RayEngine:
         Raises:
             ConfigError: which node lacks what, and the command that brings it; or there is no Ray.
         """
-        open_session(self.address, self._most, self.modules)
+        self._open(self.threads, ())
         check_nodes(modules)
 
     def map(self, task: Task, items: Sequence[str], resources: Resources) -> Iterator[Outcome]:
@@ -75,7 +77,7 @@ class RayEngine:
             raise ConfigError(
                 f"engine.gpus_per_worker: {resources.gpus:g} found; Ray lends whole GPUs or a part of one"
             )
-        open_session(self.address, self._most * resources.cpus, {*self.modules, *own_modules(task)})
+        self._open(resources.cpus, own_modules(task))
         crew = _Actors(task, resources, self.patience_seconds)
         yield from Supervisor(crew, self.workers, self._most).run(items)
 
@@ -84,10 +86,13 @@ class RayEngine:
         from .ray_grouping import made_on_ray  # Ray Data takes a second and 100 MB
 
         def make(todo: Sequence[int]) -> Iterator[Outcome]:
-            open_session(self.address, self._most * resources.cpus, {*self.modules, *own_modules((dataset, grouping))})
+            self._open(resources.cpus, own_modules((dataset, grouping)))
             return made_on_ray(dataset, grouping, parts, todo, resources, self.memory_gib)
 
         return completed(grouping, parts, make)
+
+    def _open(self, cpus: float, modules: Sequence[str]) -> None:
+        open_session(self.address, self._most * max(self.threads, cpus), {*self.modules, *modules})
 
 
 class _Actor(Worker):

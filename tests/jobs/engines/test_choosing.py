@@ -29,9 +29,9 @@ def test_a_cluster_s_engine_has_the_workers_and_the_address_of_the_block(kind: s
     assert (engine.name, engine.workers, engine.address) == (kind, 3, "head:6379")
 
 
-def test_ray_may_grow_to_the_most_workers_of_the_block() -> None:
-    engine: Any = engine_of(block(kind="ray", workers=3, max_workers=9))
-    assert (engine.workers, engine.max_workers) == (3, 9)
+def test_ray_may_grow_to_the_most_workers_of_the_block_and_knows_their_threads() -> None:
+    engine: Any = engine_of(block(kind="ray", workers=3, max_workers=9, threads=4))
+    assert (engine.workers, engine.max_workers, engine.threads) == (3, 9, 4)
 
 
 @pytest.mark.parametrize(("kind", "module"), [("ray", "ray"), ("spark", "pyspark")])

@@ -277,9 +277,10 @@ from tamis.jobs.engines.choosing import engine_of
 from tamis.pipelines.recipe import EngineBlock
 from tests.jobs.engines.acting import Act, Marks
 from tamis.corpora.errors import ConfigError
-engine = replace(engine_of(EngineBlock(kind="ray", workers=2)), modules=("tests",))
+cpus = int(os.environ.get("CPUS", 1))
+engine = replace(engine_of(EngineBlock(kind="ray", workers=2, threads=cpus)), modules=("tests",))
 engine.check(["json"])
-for outcome in engine.map(Act(Marks(sys.argv[1])), sys.argv[2:], Resources(cpus=float(os.environ.get("CPUS", 1)))):
+for outcome in engine.map(Act(Marks(sys.argv[1])), sys.argv[2:], Resources(cpus=cpus)):
     print(outcome.item, outcome.attempts)
 """
 REFUSED = """
@@ -307,7 +308,7 @@ def test_a_cluster_is_reached_through_its_client_server_too(cluster: Cluster, ma
 def test_a_session_started_here_has_what_workers_need_is_quiet_and_ends_with_its_driver(
     marks: Marks, root: Path
 ) -> None:
-    """It is checked with a CPU a worker; then workers want three each; and nothing that it lacks will come."""
+    """It is started to be checked, before anybody says that workers want three CPUs each; what it lacks will not come."""
     with tempfile.TemporaryDirectory() as folder:
         (*told, refusal), noise = driven(DRIVER + REFUSED, marks, root, RAY_TMPDIR=folder, CPUS="3")
         wait_until(lambda: not mentioning(folder))
