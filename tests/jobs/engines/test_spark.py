@@ -6,6 +6,7 @@ import importlib
 import os
 import platform
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -178,6 +179,25 @@ def test_leaving_the_outcomes_cancels_the_job_and_ends_its_workers(marks: Marks)
     run.close()  # type: ignore[attr-defined]
     wait_until(lambda: not list(the_context().statusTracker().getActiveJobsIds()))  # hears of it a little later
     wait_until(lambda: not any(alive(pid) for pid in marks.processes().values()))
+
+
+DRIVER = """
+import sys
+from tamis.corpora.engine import Resources
+from tamis.jobs.engines.spark import SparkEngine
+from tests.jobs.engines.acting import Act, Marks
+list(SparkEngine(2).map(Act(Marks(sys.argv[1])), ["1:for-ever", "2:for-ever"], Resources()))
+"""
+
+
+def test_workers_end_with_their_driver(marks: Marks, root: Path) -> None:
+    command = [sys.executable, "-c", DRIVER, marks.folder]
+    with subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE) as driver:
+        wait_until(lambda: all(marks.processes().get(f"{n}:for-ever.1") for n in (1, 2)))
+        workers = set(marks.processes().values())
+        assert len(workers) == 2
+        driver.kill()
+    wait_until(lambda: not any(alive(pid) for pid in workers))
 
 
 def test_a_module_of_the_users_own_is_sent_along(marks: Marks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
