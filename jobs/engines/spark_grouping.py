@@ -21,7 +21,7 @@ from ...corpora.engine import Outcome, here
 from ...corpora.errors import FatalError
 from ...corpora.grouping import PART, Dataset, Grouping, Parts
 from ...corpora.groups import TABLE_ROWS, moved_rows, write_parts
-from .spark_worker import NAME, executor_id
+from .spark_worker import NAME, executor_id, quiet_at_the_end
 from .telling import WorkerError, guarded, heard, outcome_of, told
 
 _MAX_PARTITIONS = 8192
@@ -96,9 +96,10 @@ class _Read:
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         items = (item for batch in batches for item in batch["item"].to_pylist())
         limit = int(self.memory_gib * _GIB / _PIECES_IN_MEMORY)
-        for table in guarded(moved_rows(self.grouping, self.dataset, items, self.todo, limit)):
-            numbered = table.rename_columns([f"c{place}" for place in range(table.num_columns)])
-            yield from numbered.to_batches(max_chunksize=TABLE_ROWS)
+        with quiet_at_the_end():
+            for table in guarded(moved_rows(self.grouping, self.dataset, items, self.todo, limit)):
+                numbered = table.rename_columns([f"c{place}" for place in range(table.num_columns)])
+                yield from numbered.to_batches(max_chunksize=TABLE_ROWS)
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,10 @@ class _Make:
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         schema = self.grouping.moved_schema
         rows = (batch.rename_columns(schema.names).cast(schema) for batch in batches)
+        made = write_parts(self.grouping, self.parts, rows, here(NAME, executor=executor_id()))
         try:
-            for outcome in guarded(write_parts(self.grouping, self.parts, rows, here(NAME, executor=executor_id()))):
-                yield pa.record_batch([[told(outcome)], [None]], schema=_TOLD)
+            with quiet_at_the_end():
+                for outcome in guarded(made):
+                    yield pa.record_batch([[told(outcome)], [None]], schema=_TOLD)
         except WorkerError as error:
             yield pa.record_batch([[None], [str(error)]], schema=_TOLD)

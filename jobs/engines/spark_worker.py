@@ -78,6 +78,16 @@ class Stream(AccumulatorParam[tuple[Report, ...]]):  # type: ignore[misc]
         return ()
 
 
+@contextmanager
+def quiet_at_the_end() -> Iterator[None]:
+    """Around the work of a task: when Spark hangs up afterwards, PySpark ends with a traceback; so, without."""
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+
 @dataclass(frozen=True)
 class Order:
     """What a map asks of every Spark task: the task in a pickle, its process's environment, and where reports go."""
@@ -93,10 +103,9 @@ class Order:
     def __call__(self, entries: Iterable[tuple[int, str, int]]) -> Iterator[None]:
         """Do the items of a partition, each with its number and how many attempts at it failed in earlier rounds."""
         assert self.reports is not None
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        for number, item, tried in entries:
-            self.reports.add((self._do(number, item, tried),))
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # PySpark ends with a traceback when Spark hangs up; so, without
+        with quiet_at_the_end():
+            for number, item, tried in entries:
+                self.reports.add((self._do(number, item, tried),))
         return iter(())
 
     def _do(self, number: int, item: str, tried: int) -> Report:
