@@ -170,6 +170,7 @@ def test_a_node_that_joins_is_worked_on_and_one_that_is_killed_costs_an_attempt(
     assert lost.worker["node_id"] == node.node_id
     assert {outcome.worker["node_id"] for outcome in found.values()} == {cluster.head_node.node_id}
     cluster.remove_node(node)
+    wait_until(lambda: [one["NodeID"] for one in ray.nodes() if one["Alive"]] == [cluster.head_node.node_id])
 
 
 def descendants(root: int) -> list[int]:
@@ -211,7 +212,9 @@ def test_a_worker_that_fits_on_no_node_is_an_error_that_says_what_there_is(clust
 def test_a_cluster_whose_room_others_have_is_waited_for_and_then_given_up(cluster: Cluster, marks: Marks) -> None:
     both = RayEngine(1, address=cluster.address).map(Act(marks), ["1:well", "2:for-ever"], Resources(cpus=2))
     assert next(iter(both)).item == "1:well"
-    with pytest.raises(FatalError, match=r"a worker needs CPU 2; .* free in all: GPU 2, pair 1; waited 0.5 s"):
+    with pytest.raises(
+        FatalError, match=r"a worker needs CPU 2; .*CPU 2, GPU 2, pair 1; free in all: .*; waited 0.5 s"
+    ):
         outcomes(cluster, Act(marks), ["3:well"], Resources(cpus=2), patience_seconds=0.5)
     both.close()  # type: ignore[attr-defined]
     assert outcomes(cluster, Act(marks), ["3:well"], Resources(cpus=2))["3:well"].ok, "their room is given back"
@@ -253,9 +256,10 @@ def test_the_user_s_own_code_is_shipped_as_it_is_now(
         assert not value["file"].startswith(str(tmp_path))
 
 
-def test_a_session_that_is_there_is_used_as_it_is(cluster: Cluster, marks: Marks) -> None:
+def test_a_session_that_is_there_is_used_as_it_is(cluster: Cluster, marks: Marks, root: Path) -> None:
     ray.shutdown()
-    ray.init(cluster.address, namespace="mine", log_to_driver=False)
+    environ = {"env_vars": {"PYTHONPATH": str(root)}}
+    ray.init(cluster.address, namespace="mine", runtime_env=environ, log_to_driver=False)
     [outcome] = RayEngine(1).map(Act(marks), ["well"], Resources())
     assert outcome.worker["node_id"] == cluster.head_node.node_id
     assert ray.get_runtime_context().namespace == "mine"
