@@ -17,6 +17,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -235,6 +236,9 @@ def _disturbed(recipe: Path, killer: Killer, environ: Mapping[str, str], counts:
             out.seek(0)
             lines = out.read().splitlines()
         counts[f"ended {driver.returncode}"] += 1
+        if driver.returncode not in {0, -signal.SIGKILL}:
+            last = (recipe.parent / "err").read_text("utf-8", "replace").splitlines()[-1]
+            print(f"a run ended with {driver.returncode}: {last}", file=sys.stderr, flush=True)
         if driver.returncode in {0, 1} and lines:
             told: dict[str, Any] = json.loads(lines[-1])
             counts["poison"] += sum(len(stage["poison"]) for stage in told["stages"])
