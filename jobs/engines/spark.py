@@ -34,7 +34,7 @@ from .spark_grouping import made_on_spark
 from .spark_session import open_context, profile, ship, slots
 from .spark_worker import LOST, NAME, Order, Report, Stream
 
-_BARREN_ROUNDS = 10
+_BARREN_ROUNDS = 20
 """After so many rounds in a row in which no item found a worker, none will."""
 
 Waiting = tuple[str, tuple[Outcome, ...]]

@@ -36,7 +36,7 @@ from .supervising import Death
 
 NAME = "spark"
 LOST = "worker died with its executor, or was killed by it; did memory run out?"
-_HOLD_SECONDS = 5.0
+_HOLD_SECONDS = 2.0
 """How long a worker that could not be set up keeps the next item before it tries again: the others shall have them."""
 
 _IDLE_SECONDS = 5.0

@@ -106,6 +106,14 @@ def test_each_process_has_a_gpu_of_its_own_for_life(marks: Marks) -> None:
     assert len(taken) <= 4 + 1  # of the one that died, a process each for those before and after
 
 
+def test_a_process_may_have_several_gpus_and_no_more_processes_come_than_tasks_run_at_once(marks: Marks) -> None:
+    """Spark's Python workers of other maps are idle meanwhile; if they came in turn, all would set the task up."""
+    found = outcomes(Act(marks, crowd=2), [f"{number}:well" for number in range(8)], Resources(gpus=2))
+    assert {outcome.value["gpu"] for outcome in found.values() if outcome.value} == {"GPU-0a,GPU-1b"}
+    assert {outcome.worker["executor"] for outcome in found.values()} == {"0", "1"}
+    assert marks.attempts()["set-up"] == 2
+
+
 def test_more_gpus_than_an_executor_has_are_refused(marks: Marks) -> None:
     with pytest.raises(
         ConfigError, match=r"a task needs 3 gpu, and a Spark executor of local-cluster\[.*\] has 2: set"
