@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-WORKERS = {"local": "multiprocessing.spawn", "ray": "ray::", "spark": "pyspark"}
+WORKERS = {"local": "multiprocessing.spawn", "ray": "ray::", "spark": "pyspark.daemon"}
 """What the command line of a worker process has in it, by engine."""
 
 POLL_SECONDS = 0.02
