@@ -1,6 +1,6 @@
 """What a sample costs at every stage, in the on-disk layout at 10,000 samples a shard: the unit costs of docs/scale.md.
 
-100,000 URLs of 2,000 photographs are served on this machine and go through fetch, score (look, hashes, the embedded
+20,000 URLs of 2,000 photographs are served on this machine and go through fetch, score (look, hashes, the embedded
 CLIP), dedup, decide and export, a verb and a process tree each. Told a stage: CPU seconds per 1,000 samples, wall
 seconds, peak memory of one process; a folder: bytes a sample, and objects a shard.
 """
@@ -39,7 +39,7 @@ sys.exit(done.returncode)
 def main() -> None:
     """Serve, run, weigh."""
     options = parser(str(__doc__)).parse_args()
-    samples = 2_000 if options.quick else 100_000
+    samples = 2_000 if options.quick else 20_000
     folder = options.work.resolve() / f"units-{samples}"
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "www").mkdir(parents=True)
