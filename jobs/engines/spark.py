@@ -34,6 +34,9 @@ from .spark_grouping import made_on_spark
 from .spark_session import open_context, profile, ship, slots
 from .spark_worker import LOST, NAME, Order, Report, Stream
 
+_ROUND_ITEMS = 100_000
+"""Spark keeps an account of 2 KB of each task of a job, and gives up at 1 GiB of them."""
+
 _BARREN_ROUNDS = 20
 """After so many rounds in a row in which no item found a worker, none will."""
 
@@ -84,25 +87,25 @@ class SparkEngine:
         staff = _Staff(min(slots(context, resources), len(items)))
         waiting: list[Waiting] = [(item, ()) for item in items]
         while waiting:
-            again: list[Waiting] = []
-            with closing(jobs.run(order, waiting)) as reports:
+            this_round, later = waiting[:_ROUND_ITEMS], waiting[_ROUND_ITEMS:]
+            with closing(jobs.run(order, this_round)) as reports:
                 for report in reports:
                     if report.outcome.fatal:
                         raise report.outcome.fatal(report.outcome.error)
                     staff.hear(report)
-                    item, earlier = waiting[report.number]
+                    item, earlier = this_round[report.number]
                     earlier += tuple(
                         Outcome(item, None, LOST, attempts=len(earlier) + 1 + n) for n in range(report.lost)
                     )
                     outcome = replace(report.outcome, attempts=len(earlier) + 1)
                     if not report.attempted:
-                        again.append((item, earlier))
+                        later.append((item, earlier))
                     elif outcome.ok or outcome.attempts == MAX_ATTEMPTS:
                         yield replace(outcome, earlier=earlier)
                     else:
-                        again.append((item, (*earlier, outcome)))
+                        later.append((item, (*earlier, outcome)))
             staff.end_round()
-            waiting = again
+            waiting = later
 
     def group(self, dataset: Dataset, grouping: Grouping, parts: Parts, resources: Resources) -> Iterator[Outcome]:
         """Make the parts of ``grouping`` that are not there; see ``Engine.group``."""

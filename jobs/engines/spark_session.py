@@ -78,7 +78,8 @@ def _start(workers: int, address: str | None) -> SparkContext:
     java = {"spark.driver.extraJavaOptions": _JAVA if address else _JAVA_HERE}
     for key, value in {**_QUIET, **java, "spark.python.unix.domain.socket.enabled": "true"}.items():
         builder = builder.config(key, value)
-    python = {} if "PYSPARK_PYTHON" in os.environ else {"PYSPARK_PYTHON": sys.executable}
+    here = (address or "local").startswith("local") and "PYSPARK_PYTHON" not in os.environ
+    python = {"PYSPARK_PYTHON": sys.executable} if here else {}
     try:
         with environment(python), warnings.catch_warnings(category=FutureWarning, action="ignore"):
             return builder.getOrCreate().sparkContext

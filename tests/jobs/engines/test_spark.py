@@ -18,6 +18,7 @@ from pyspark import SparkContext
 
 from tamis.corpora.engine import MAX_ATTEMPTS, Outcome, Resources
 from tamis.corpora.errors import ConfigError, FatalError
+from tamis.jobs.engines import spark
 from tamis.jobs.engines.choosing import engine_of
 from tamis.jobs.engines.spark import SparkEngine
 from tamis.jobs.engines.spark_worker import LOST
@@ -78,6 +79,14 @@ def test_work_is_shared_and_a_set_up_serves_many_items(marks: Marks) -> None:
     processes = {outcome.worker["process"] for outcome in found.values()}
     assert len(processes) == 2
     wait_until(lambda: not any(alive(process) for process in processes))  # whose memory the next map may need
+
+
+def test_many_items_are_several_jobs(marks: Marks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spark, "_ROUND_ITEMS", 3)
+    found = outcomes(Act(marks), ["raise-once", *(f"{number}:well" for number in range(7))])
+    assert all(outcome.ok for outcome in found.values())
+    assert len({outcome.worker["stage"] for outcome in found.values()}) == 3
+    assert found["raise-once"].worker["stage"] == max(outcome.worker["stage"] for outcome in found.values())
 
 
 @pytest.mark.parametrize(
