@@ -102,6 +102,8 @@ class RangeReader:
         with reaching(self._url):
             try:
                 return bytes(self._fs.cat_file(self._path, start=-TAIL_BYTES))
+            except FileNotFoundError:
+                raise
             except OSError:
                 if self.size:
                     raise

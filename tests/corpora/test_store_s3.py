@@ -238,6 +238,14 @@ def test_a_small_file_is_one_request_and_a_footer_two(
         assert file.read() == data
 
 
+def test_what_is_not_there_is_one_request(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = Calls(monkeypatch)
+    with pytest.raises(FileNotFoundError):
+        store.open("none")
+    assert not store.exists("none")
+    assert calls.made == ["get_object", "head_object"]
+
+
 def test_readers_and_stores_travel_to_other_processes(s3: S3, store: Store) -> None:
     store.put_atomic("a.txt", b"x")
     assert store.url("a.txt") == s3.url("corpus/a.txt")
